@@ -1,0 +1,1 @@
+"""One file a store. Each exports a `Connector`, which an entry point of `vexarrow.connectors` names."""
