@@ -1,0 +1,195 @@
+"""The public functions: the verbs of the command line, for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from vexarrow.errors import DataError, SchemaError, UsageError
+from vexarrow.places import SINK, SOURCE, Place, resolve
+from vexarrow.selection import Selection
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from vexarrow.inspection import Inspection
+    from vexarrow.protocols import Source, Transform
+    from vexarrow.report import Report
+    from vexarrow.validation import Finding, Validation
+
+Options = Mapping[str, str]
+
+
+def copy(
+    source: str,
+    target: str,
+    *,
+    namespaces: Sequence[str | None] | None = None,
+    where: str | None = None,
+    limit: int | None = None,
+    strict: bool = False,
+    max_rejects: int | None = None,
+    rejects: str | None = None,
+    overwrite: bool = False,
+    source_format: str | None = None,
+    target_format: str | None = None,
+    source_options: Options | None = None,
+    target_options: Options | None = None,
+    transforms: Sequence[Transform] = (),
+    batch_rows: int | None = None,
+) -> Report:
+    """Copy records from one place to another, whatever the two are: file, directory, URL or store.
+
+    `namespaces`: the wanted ones, None among them for records without one. `where`: a condition in DuckDB SQL over the
+    columns of a record. `limit`: records at most. `strict`: the first reject raises TooManyRejects; `max_rejects`: the
+    N-th does. `rejects`: where rejected records are written (default: beside the target). `batch_rows`: records at a
+    time. A file appears whole or not at all; a store is upserted by id, batch by batch.
+
+    Returns the Report, whose counts balance: read = written + rejected + skipped. Raises a VexError otherwise.
+
+    >>> report = copy("memories.vmig.jsonl", "memories.parquet", namespaces=["games"])
+    >>> report.counts.written
+    30
+    """
+    from vexarrow.engine import Plan, run
+
+    place = resolve(source, source_options, side=SOURCE, format=source_format)
+    plan = Plan(
+        source=place,
+        target=resolve(target, target_options, side=SINK, format=target_format, overwrite=overwrite),
+        selection=selection(namespaces, where, limit),
+        transforms=transforms,
+        most_rejects=1 if strict else max_rejects,
+        rejects_path=rejects,
+        rows=batch_rows,
+    )
+    return run(plan)
+
+
+def selection(namespaces: Sequence[str | None] | None, where: str | None, limit: int | None) -> Selection:
+    """A checked Selection. Raises UsageError for a limit below 0."""
+    if limit is not None and limit < 0:
+        raise UsageError(f"a limit of {limit} makes no sense")
+    wanted = None if not namespaces else tuple(dict.fromkeys(namespaces))
+    return Selection(namespaces=wanted, where=where, limit=limit)
+
+
+def read(
+    location: str,
+    *,
+    namespaces: Sequence[str | None] | None = None,
+    where: str | None = None,
+    limit: int | None = None,
+    format: str | None = None,
+    options: Options | None = None,
+    batch_rows: int | None = None,
+) -> pa.RecordBatchReader:
+    """The records of a place as a stream of canonical record batches (see `vexarrow.records`).
+
+    All batches have one dimension. Raises SchemaError, while reading, at vectors of another one, and DataError at a
+    record that cannot be read: `copy` writes such records down instead.
+
+    >>> reader = read("memories.vmig.jsonl", limit=10)
+    >>> reader.schema.field("vector").type
+    FixedSizeListType(fixed_size_list<item: float>[384])
+    """
+    import pyarrow as pa
+
+    wanted = selection(namespaces, where, limit)
+    batches = _batches(resolve(location, options, side=SOURCE, format=format), wanted, batch_rows)
+    schema = next(batches).schema
+    return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def _batches(place: Place, wanted: Selection, rows: int | None) -> Iterator[pa.RecordBatch]:
+    """First an empty batch with the schema of all, then the records."""
+    from vexarrow import records
+
+    with place.source(wanted) as source:
+        described = source.describe()
+        schema = None
+        held: list[pa.RecordBatch] = []
+        for batch in _selected(source, wanted, rows, described.dim):
+            dim = described.dim or records.dim(batch)
+            if schema is None and not dim:
+                held.append(batch)  # no vector so far: the dimension of the stream is not known yet
+                continue
+            if schema is None:
+                schema = records.with_dim(batch.slice(0, 0), dim).schema
+                yield from (batch_of(one, schema) for one in [batch.slice(0, 0), *held])
+            yield batch_of(batch, schema)
+        if schema is None:
+            yield held[0].slice(0, 0) if held else records.empty(described.dim or 0, id_type=described.id_type)
+            yield from held
+
+
+def _selected(source: Source, wanted: Selection, rows: int | None, dim: int | None) -> Iterator[pa.RecordBatch]:
+    """The wanted records of a source, up to the limit. Raises DataError at one that cannot be read."""
+    from vexarrow.engine import page_rows
+    from vexarrow.selected import Selected
+
+    selected = Selected(source, wanted)
+    for part in selected.partitions(1):
+        for page in selected.extract(part, rows=rows or page_rows(dim)):
+            for reject in page.rejects:
+                where = f"{reject.file or ''}:{reject.line or reject.id or '?'}"
+                raise DataError(f"{where}: {reject.message} ({reject.code})")
+            yield page.batch
+
+
+def batch_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch in the schema of its stream. Raises SchemaError where it does not fit."""
+    from vexarrow import records
+
+    fitted = records.with_id_type(records.with_dim(batch, records.dim(schema)), records.id_type(schema))
+    if fitted.schema.names != schema.names:
+        raise SchemaError(f"the columns change on the way, from {schema.names} to {fitted.schema.names}")
+    return fitted
+
+
+def inspect(location: str, *, format: str | None = None, options: Options | None = None) -> Inspection:
+    """What is in a place: counts, dimensions, namespaces, norms, metadata keys, duplicates. One pass, bounded memory.
+
+    >>> inspect("memories.vmig.jsonl").to_json()["records"]
+    200
+    """
+    return inspect_place(resolve(location, options, side=SOURCE, format=format), Selection())
+
+
+def inspect_place(place: Place, wanted: Selection) -> Inspection:
+    """`inspect` of a place that is resolved already, for the wanted records."""
+    from vexarrow.digest import ContentDigest
+    from vexarrow.inspection import inspect as inspect_source
+    from vexarrow.selected import Selected
+
+    with place.source(wanted) as source:
+        return inspect_source(Selected(source, wanted), source.describe(), place=str(place), digest=ContentDigest())
+
+
+def validate(location: str, *, format: str | None = None, options: Options | None = None) -> Validation:
+    """Check every record of a place against the rules of the interchange format.
+
+    >>> validate("memories.vmig.jsonl").ok
+    True
+    """
+    return validate_place(resolve(location, options, side=SOURCE, format=format))
+
+
+def validate_place(place: Place, max_findings: int = 1000) -> Validation:
+    """`validate` of a place that is resolved already; at most `max_findings` findings are kept, all are counted."""
+    from vexarrow.validation import validate as validate_source
+
+    with place.source(Selection()) as source:
+        return validate_source(source, place=str(place), extra_findings=_against_sidecar(place), limit=max_findings)
+
+
+def _against_sidecar(place: Place) -> list[Finding]:
+    """What the sidecar of a file says that is not so."""
+    from vexarrow import sidecar
+    from vexarrow.protocols import Format
+    from vexarrow.validation import Finding
+
+    if not isinstance(place.plugin, Format) or not place.plugin.sidecar or place.is_stream:
+        return []
+    target = place.location.target
+    return [Finding("checksum", "error", message, file=target) for message in sidecar.compare(target)]

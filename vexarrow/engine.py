@@ -1,0 +1,262 @@
+"""The one engine: moves records from a source to a sink as record batches, and loses none on the way."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from vexarrow import records
+from vexarrow import rejects as rejected
+from vexarrow import sidecar
+from vexarrow._version import __version__
+from vexarrow.digest import ContentDigest
+from vexarrow.errors import UsageError, VexError
+from vexarrow.places import Place
+from vexarrow.progress import Progress, Silent
+from vexarrow.protocols import Description, Format, Manifest, Page, Partition, Reject, Sink, Source, Transform
+from vexarrow.readahead import read_ahead
+from vexarrow.report import Counts, Report
+from vexarrow.selected import Selected
+from vexarrow.selection import Selection
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PAGE_BYTES = 8 << 20
+_ROW_BYTES = 1024
+FEWEST_ROWS, MOST_ROWS = 64, 4096
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a run that is decided before it starts.
+
+    `most_rejects`: the N-th reject ends the run. `rejects_path`: where rejects go, None for beside the target. `rows`: records
+    a page, None for what fits `PAGE_BYTES`. `mark_imported`: note the import in the source's sidecar.
+    """
+
+    source: Place
+    target: Place
+    selection: Selection = Selection()
+    transforms: Sequence[Transform] = ()
+    most_rejects: int | None = None
+    rejects_path: str | None = None
+    rows: int | None = None
+    mark_imported: bool = False
+
+
+@dataclass
+class Run:
+    """The state of a run while it is on its way; `counts` are right at any moment, also after a failure."""
+
+    plan: Plan
+    rejects: rejected.Rejects
+    progress: Progress
+    digest: ContentDigest | None
+    counts: Counts = field(default_factory=Counts)
+    partitions: dict[str, Counts] = field(default_factory=dict)
+    store: str | None = None
+    target_dim: int | None = None
+    loaded_any: bool = False
+
+
+def run(plan: Plan, progress: Progress | None = None) -> Report:
+    """Carry out a plan. Raises VexError; the target is then as the sink's guarantees say, a file not there at all."""
+    start = time.monotonic()
+    if plan.selection.where is not None:
+        _ = plan.selection.condition  # a mistake in the condition shows before anything is opened
+    _check_apart(plan)
+    if _has_sidecar(plan.target):
+        sidecar.check_free(_data_path(plan.target))
+    rejects = rejected.Rejects(_rejects_path(plan), most=plan.most_rejects)
+    try:
+        with plan.source.source(plan.selection) as source:
+            state, manifest = _move(plan, Selected(source, plan.selection), rejects, progress)
+    finally:
+        rejects.close()
+    return _report(state, manifest, time.monotonic() - start)
+
+
+def _move(
+    plan: Plan, source: Source, rejects: rejected.Rejects, progress: Progress | None
+) -> tuple[Run, dict[str, object]]:
+    described = source.describe()
+    for transform in plan.transforms:
+        described = transform.bind(described)
+    partitions = source.partitions(1)
+    shown = progress or Silent()
+    shown.expect(described.rows)
+    digest = ContentDigest() if _has_sidecar(plan.target) else None
+    state = Run(plan, rejects, shown, digest)
+    with plan.target.sink() as sink:
+        state.target_dim = sink.prepare(described).dim
+        for part in partitions:
+            _partition(state, source, sink, part, described)
+        sink.finish()
+        manifest = dict(sink.manifest()) if isinstance(sink, Manifest) else {}
+    published = manifest.get("records", state.counts.written)
+    if published != state.counts.written:
+        raise VexError(f"{plan.target}: {published} records arrived of the {state.counts.written} that were sent")
+    return state, manifest
+
+
+def _partition(state: Run, source: Source, sink: Sink, part: Partition, described: Description) -> None:
+    counts = Counts()
+    rows = state.plan.rows or page_rows(described.dim)
+    with read_ahead(source.extract(part, rows=rows)) as pages:
+        for page in pages:
+            _page(state, sink, page, counts)
+            state.progress.advance(page.batch.num_rows + page.skipped + len(page.rejects))
+    counts.check(part.key)
+    state.partitions[part.key] = counts
+
+
+def page_rows(dim: int | None) -> int:
+    """Records a page so that its vectors and texts take about `PAGE_BYTES`."""
+    return max(FEWEST_ROWS, min(MOST_ROWS, PAGE_BYTES // (4 * (dim or 384) + _ROW_BYTES)))
+
+
+def _page(state: Run, sink: Sink, page: Page, counts: Counts) -> None:
+    """Bring one page to the sink. `counts` and the run's counts change together, and before an error is raised."""
+    here = Counts(read=page.batch.num_rows + page.skipped + len(page.rejects), skipped=page.skipped)
+    try:
+        _reject(state, here, page.rejects)
+        batch = page.batch
+        for transform in state.plan.transforms:
+            batch = transform(batch)
+        for piece, lines in _pieces(batch, page.lines, state.plan.target.capabilities.max_rows):
+            _load(state, sink, piece, lines, page.file, here)
+    finally:
+        counts.add(here)
+        state.counts.add(here)
+
+
+def _pieces(
+    batch: pa.RecordBatch, lines: Sequence[int] | None, most: int | None
+) -> Iterator[tuple[pa.RecordBatch, Sequence[int] | None]]:
+    step = most or max(batch.num_rows, 1)
+    for start in range(0, batch.num_rows, step):
+        yield batch.slice(start, step), None if lines is None else lines[start : start + step]
+
+
+def _load(
+    state: Run, sink: Sink, batch: pa.RecordBatch, lines: Sequence[int] | None, file: str | None, counts: Counts
+) -> None:
+    fitting, unfit = _fitting(state, batch)
+    if unfit:
+        _reject(state, counts, rejected.completed(unfit, batch, lines, file))
+        if fitting is None:
+            return
+        gone = {reject.row for reject in unfit}
+        lines = None if lines is None else [line for row, line in enumerate(lines) if row not in gone]
+        batch = fitting
+    if not state.loaded_any:
+        state.loaded_any = True
+        state.store = batch.column("source_store")[0].as_py()
+    refused = sink.load(batch)
+    counts.written += batch.num_rows - len(refused)
+    if state.digest is not None:
+        state.digest.update(_without(batch, refused))
+    if refused:
+        _reject(state, counts, rejected.completed(refused, batch, lines, file))
+
+
+def _fitting(state: Run, batch: pa.RecordBatch) -> tuple[pa.RecordBatch | None, list[Reject]]:
+    """The records that the target can hold by its capabilities, and rejects for the others."""
+    target, dim = state.plan.target, records.dim(batch)
+    if not target.capabilities.mixed_dims and state.target_dim and dim not in (0, state.target_dim):
+        message = f"the vector has {dim} dimensions, {target} holds {state.target_dim}; project with `vex adapt`"
+        return None, [Reject("dimension", message, row=row) for row in range(batch.num_rows)]
+    if target.capabilities.null_vectors or not batch.column("vector").null_count:
+        return batch, []
+    missing = (~records.present(batch.column("vector"))).nonzero()[0].tolist()
+    unfit = [Reject("no-vector", f"{target} holds no record without a vector", row=row) for row in missing]
+    return _without(batch, unfit), unfit
+
+
+def _without(batch: pa.RecordBatch, refused: Sequence[Reject]) -> pa.RecordBatch:
+    if not refused:
+        return batch
+    import pyarrow as pa
+
+    gone = {reject.row for reject in refused}
+    return batch.take(pa.array([row for row in range(batch.num_rows) if row not in gone], type=pa.int64()))
+
+
+def _reject(state: Run, counts: Counts, rejects: Sequence[Reject]) -> None:
+    counts.rejected += len(rejects)
+    state.rejects.add(rejects)
+
+
+def _check_apart(plan: Plan) -> None:
+    """Refuse to copy a store into itself. A file may replace itself: it is read from the old one until the end."""
+    source, target = plan.source.location, plan.target.location
+    if not (source.store and target.store and source.kind == target.kind):
+        return
+    same = source.target == target.target and source.options == target.options
+    if os.path.exists(source.target) and os.path.exists(target.target):
+        same = os.path.samefile(source.target, target.target)
+    if same:
+        raise UsageError(f"{plan.source} is both the source and the target")
+
+
+# -- after the run --------------------------------------------------------------------------------------------------------
+
+
+def _has_sidecar(place: Place) -> bool:
+    return isinstance(place.plugin, Format) and place.plugin.sidecar and not place.is_stream
+
+
+def _data_path(place: Place) -> str:
+    return place.location.target
+
+
+def _rejects_path(plan: Plan) -> str:
+    if plan.rejects_path is not None:
+        return plan.rejects_path
+    return rejected.path_for(plan.target.location.target, [plan.source.location.target])
+
+
+def _report(state: Run, manifest: dict[str, object], duration: float) -> Report:
+    plan = state.plan
+    state.counts.check(str(plan.source))
+    digest = state.digest.hexdigest() if state.digest else None
+    written = None
+    if digest is not None and "file" in manifest:
+        written = sidecar.write_export(
+            str(manifest["file"]),
+            manifest,
+            records=state.counts.written,
+            store=state.store,
+            digest=digest,
+            tool=f"vexarrow {__version__}",
+        )
+    report = Report(
+        source=str(plan.source),
+        target=str(plan.target),
+        kind=plan.target.plugin.name,
+        counts=state.counts,
+        duration=duration,
+        codes=dict(state.rejects.codes),
+        rejects_file=state.rejects.path if state.rejects.total else None,
+        sidecar=written,
+        content_digest=digest,
+        partitions=state.partitions,
+    )
+    return _marked(plan, report) if plan.mark_imported else report
+
+
+def _marked(plan: Plan, report: Report) -> Report:
+    """Note the import in the source's sidecar; a sidecar that cannot be written is a warning, the import is done."""
+    if not _has_sidecar(plan.source):
+        return report
+    try:
+        sidecar.mark_imported(
+            _data_path(plan.source), f"{plan.target.plugin.name}:{plan.target}", report.counts.written
+        )
+    except VexError as error:
+        return replace(report, warnings=[f"the sidecar was not updated: {error}"])
+    return report

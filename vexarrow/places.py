@@ -1,0 +1,189 @@
+"""From what a user writes to a place that can be opened: plugin, path, and options with their defaults."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from vexarrow import files, plugins
+from vexarrow.errors import Unsupported, UsageError
+from vexarrow.location import STANDARD_STREAM, Location, expand, is_url, query_options, redact, scheme
+from vexarrow.protocols import Capabilities, Connector, Format, Option, Sink, Source
+from vexarrow.selection import Selection
+
+SOURCE, SINK = "source", "sink"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A location together with the connector or format that opens it."""
+
+    location: Location
+    plugin: Connector | Format
+
+    def __str__(self) -> str:
+        return str(self.location)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the place can hold and do."""
+        return self.plugin.capabilities
+
+    @property
+    def is_stream(self) -> bool:
+        """True for stdin and stdout."""
+        return self.location.target == STANDARD_STREAM
+
+    def source(self, selection: Selection) -> AbstractContextManager[Source]:
+        """Open for reading. Raises Unsupported when the place cannot be read."""
+        opener = self.plugin.source if isinstance(self.plugin, Connector) else self.plugin.open_reader
+        if opener is None:
+            raise Unsupported(f"{self.plugin.name} cannot be read from")
+        return opener(self.location, selection)
+
+    def sink(self) -> AbstractContextManager[Sink]:
+        """Open for writing. Raises Unsupported when the place cannot be written."""
+        opener = self.plugin.sink if isinstance(self.plugin, Connector) else self.plugin.open_writer
+        if opener is None:
+            raise Unsupported(f"{self.plugin.name} cannot be written to")
+        return opener(self.location)
+
+
+def resolve(
+    text: str,
+    options: Mapping[str, str] | None = None,
+    *,
+    side: str,
+    format: str | None = None,
+    overwrite: bool = False,
+) -> Place:
+    """The place that `text` and `options` mean on one side of a run ("source" or "sink").
+
+    `text` is a path, a URL, "-" or the name of a connector or format; `format` names the format where the path does not
+    tell. Raises UsageError for what cannot be understood, with the nearest thing that can.
+    """
+    given = {name: expand(value) for name, value in (options or {}).items()}
+    text = expand(text)
+    plugin = _plugin(text, given, side, format)
+    named = text.lower() in (plugin.name, *plugin.aliases)
+    if isinstance(plugin, Connector) and is_url(text):
+        given = {**query_options(text), **given}
+    if isinstance(plugin, Connector):
+        target = "" if named else text
+    else:
+        target = _format_target(plugin, given, side) if named else text
+    known = _known(plugin, given, side)
+    if isinstance(plugin, Connector) and plugin.path_option and not target:
+        target = known.pop(plugin.path_option, "")
+    location = Location(plugin.name, target, known, isinstance(plugin, Connector), overwrite)
+    return Place(location, plugin)
+
+
+def plugin_for(text: str, *, side: str, format: str | None = None) -> Connector | Format:
+    """The connector or format that a text means, before its options are looked at. Raises UsageError."""
+    return _plugin(expand(text), {}, side, format)
+
+
+def _plugin(text: str, options: Mapping[str, str], side: str, format: str | None) -> Connector | Format:
+    if format is not None:
+        return _format(format)
+    if not text:
+        raise UsageError(f"the {'source' if side == SOURCE else 'target'} is missing")
+    if text == STANDARD_STREAM:
+        return next(one for one in plugins.formats().values() if one.streams and one.sidecar)
+    if is_url(text):
+        return plugins.connector(scheme(text)) or _by_path(text, options, side)
+    return plugins.connector(text) or plugins.format_named(text) or _by_path(text, options, side)
+
+
+def _format(name: str) -> Format:
+    found = plugins.format_named(name)
+    if found is None:
+        raise UsageError(f"there is no format {name!r}; known are {', '.join(plugins.formats())}")
+    return found
+
+
+def _by_path(text: str, options: Mapping[str, str], side: str) -> Connector | Format:
+    if side == SINK and (text.endswith("/") or os.path.isdir(text) or "partition-by" in options):
+        return _directory_format()
+    found = plugins.format_of(text) or plugins.connector_of(text)
+    if found is not None and not os.path.isdir(text):
+        return found
+    if side == SOURCE:
+        inside = _format_inside(text) or _by_magic(text)
+        if inside is not None:
+            return inside
+    raise UsageError(_unclear(text))
+
+
+def _directory_format() -> Format:
+    return next(one for one in plugins.formats().values() if one.directory)
+
+
+def _format_inside(text: str) -> Format | None:
+    """The one format of the data files in a directory or below a glob or prefix."""
+    suffixes = {
+        suffix + packed
+        for one in plugins.formats().values()
+        for suffix in one.suffixes
+        for packed in ("", *one.compressions)
+    }
+    if not (is_url(text) or os.path.isdir(text) or any(mark in text for mark in "*?[")):
+        return None
+    found = {one.name: one for info in files.find(text, sorted(suffixes)) if (one := plugins.format_of(info.path))}
+    if len(found) > 1:
+        raise UsageError(
+            f"{redact(text)} holds files of several formats ({', '.join(sorted(found))}); --from-format chooses"
+        )
+    return next(iter(found.values()), None)
+
+
+def _by_magic(text: str) -> Connector | Format | None:
+    """The plugin whose magic bytes a local file starts with."""
+    with files.open_input(text) as stream:
+        head = stream.read(16)
+    every: list[Connector | Format] = [*plugins.formats().values(), *plugins.connectors().values()]
+    return next((one for one in every if one.magic and head.startswith(one.magic)), None)
+
+
+def _unclear(text: str) -> str:
+    names = [*plugins.connectors(), *plugins.formats()]
+    near = difflib.get_close_matches(text.lower(), names, n=1)
+    if near and "." not in text and "/" not in text:
+        return f"there is no connector or format {text!r}; did you mean {near[0]!r}?"
+    suffixes = ", ".join(suffix for one in plugins.formats().values() for suffix in one.suffixes)
+    return f"cannot tell what {redact(text)!r} is: its name ends in none of {suffixes}; --from-format or --to-format says so"
+
+
+def _format_target(plugin: Format, options: dict[str, str], side: str) -> str:
+    """The path of a format that is named like a connector: `--from jsonl --file x`."""
+    paths = ("file", "input") if side == SOURCE else ("output",)
+    found = [options.pop(name) for name in paths if name in options]
+    if len(found) != 1:
+        raise UsageError(f"{plugin.name} needs --{paths[0]} with the path of the file")
+    return found[0]
+
+
+def _known(plugin: Connector | Format, given: Mapping[str, str], side: str) -> dict[str, str]:
+    """The options by canonical name, environment and defaults filled in. Raises UsageError for an unknown one."""
+    known = [option for option in plugin.options if option.side in ("both", side)]
+    names = {name: option for option in known for name in option.names}
+    values: dict[str, str] = {}
+    for name, value in given.items():
+        if name not in names:
+            raise UsageError(_unknown_option(plugin, name, names))
+        values[names[name].name] = value
+    for option in known:
+        fallback = next((os.environ[name] for name in option.env if os.environ.get(name)), option.default)
+        if option.name not in values and fallback is not None:
+            values[option.name] = fallback
+    return values
+
+
+def _unknown_option(plugin: Connector | Format, name: str, names: Mapping[str, Option]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean --{near[0]}?" if near else ""
+    return f"{plugin.name} has no option --{name}{hint}"

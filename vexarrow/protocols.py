@@ -1,0 +1,226 @@
+"""The shapes that connectors, formats and the engine share.
+
+A connector or a format is a *value* exported by one module and found through an entry point; it is no subclass, it is
+not registered by a decorator, and importing its module imports no client library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from vexarrow.location import Location
+    from vexarrow.selection import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A record that could not be read or written, with all that is needed to mend it.
+
+    `record` is the record verbatim: the bytes of its line where it was text, else the record as one `.vmig.jsonl`
+    line. None lets the engine fill it in from the batch, found by `row`, the position in the batch given to `load`.
+    """
+
+    code: str
+    message: str
+    line: int | None = None
+    id: str | None = None
+    record: bytes | None = None
+    row: int | None = None
+    file: str | None = None
+
+
+class Page(NamedTuple):
+    """Some records of a partition.
+
+    `cursor` is opaque and resumes right after this page; only the source that made it reads it. `rejects` are records
+    met on the way that could not be read; `skipped` counts records that the source itself dropped because the
+    selection did not want them. Records read by this page = batch.num_rows + len(rejects) + skipped. `lines` are the
+    line numbers of the batch's rows, counted from 1, where the place has lines, and `file` is the file they are in.
+    """
+
+    batch: pa.RecordBatch
+    cursor: str
+    rejects: Sequence[Reject] = ()
+    skipped: int = 0
+    lines: Sequence[int] | None = None
+    file: str | None = None
+
+
+class Partition(NamedTuple):
+    """A part of a source that can be read on its own. `key` is stable from run to run; `rows` None means unknown."""
+
+    key: str
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What is known of a place without reading its records; None or empty means unknown.
+
+    dim: length of the vectors. rows: number of records. id_type: "string", "int" or "uuid" (records.ID_TYPES), what ids
+    were before they travelled as text. vectors: further vector columns by name, with their dimension.
+    size: bytes on disk. details: anything else worth showing to a user, JSON-like.
+    """
+
+    dim: int | None = None
+    metric: str | None = None
+    rows: int | None = None
+    namespaces: Sequence[str | None] = ()
+    id_type: str = "string"
+    model: str | None = None
+    source_store: str | None = None
+    vectors: Mapping[str, int | None] = field(default_factory=dict)
+    size: int | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Source(Protocol):
+    """A place that records are read from."""
+
+    def describe(self) -> Description:
+        """Say what is known without reading the records."""
+        ...
+
+    def partitions(self, wanted: int) -> Sequence[Partition]:
+        """Split into at least one and about `wanted` partitions that together hold every record exactly once."""
+        ...
+
+    def extract(self, part: Partition, *, rows: int, after: str | None = None) -> Iterator[Page]:
+        """Yield every record of the partition exactly once, at most `rows` a page, in an order that is the same
+        when resumed. `after` is the cursor of a page from an earlier run with the same `rows`."""
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """A place that records are written to."""
+
+    def prepare(self, plan: Description) -> Description:
+        """Create or check the target before any record is sent, and return what the target is. Raises SchemaError."""
+        ...
+
+    def load(self, batch: pa.RecordBatch) -> Sequence[Reject]:
+        """Write a batch; return the records refused (with `row` set). Durable and idempotent as declared."""
+        ...
+
+    def finish(self) -> None:
+        """Build indexes, restore settings, publish files. Called once, only when every record was loaded."""
+        ...
+
+
+@runtime_checkable
+class Manifest(Protocol):
+    """A sink that can say what it has published."""
+
+    def manifest(self) -> Mapping[str, object]:
+        """Facts for the sidecar and the report, after `finish`: `records` (checked against the engine's count),
+        `checksum`, `file_sha256`, `file`; each may be missing."""
+        ...
+
+
+class Transform(Protocol):
+    """A change made to every batch on its way, such as a projection of the vectors."""
+
+    def bind(self, plan: Description) -> Description:
+        """Check the plan and return what it becomes. Runs before the target is created, so it may refuse safely."""
+        ...
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Return the changed batch; the same number of rows in the same order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One option of a connector or format, e.g. `--db`.
+
+    `names`: the option's name and its aliases, without dashes, the first is canonical. `env`: environment variables
+    that stand in, in this order. `flag`: takes no value. `secret`: never shown. `side`: "source", "sink" or "both".
+    """
+
+    names: tuple[str, ...]
+    help: str
+    env: tuple[str, ...] = ()
+    default: str | None = None
+    flag: bool = False
+    secret: bool = False
+    side: str = "both"
+
+    @property
+    def name(self) -> str:
+        """The canonical name."""
+        return self.names[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a place can hold and do; the documentation's table and the contract suite are made from it.
+
+    idempotent: loading a record twice equals loading it once (upsert by id). mixed_dims: records of several dimensions
+    live side by side. null_vectors: a record may have no vector. pushdown: parts of the selection that the source
+    applies itself ("namespace", "where"). resumable: extract accepts a cursor. max_rows: most rows in one load.
+    """
+
+    source: bool = True
+    sink: bool = True
+    idempotent: bool = False
+    mixed_dims: bool = True
+    null_vectors: bool = True
+    resumable: bool = True
+    pushdown: frozenset[str] = frozenset()
+    max_rows: int | None = None
+
+
+SourceOpener = Callable[["Location", "Selection"], AbstractContextManager[Source]]
+SinkOpener = Callable[["Location"], AbstractContextManager[Sink]]
+
+
+@dataclass(frozen=True, slots=True)
+class Connector:
+    """A store. `source` and `sink` open a location as a context manager that closes every client in its `finally`;
+    a sink's context left by an exception leaves nothing half-written under a final name.
+
+    `suffixes`: file names that mean this store (".db"). `magic`: the first bytes of such a file.
+    """
+
+    name: str
+    summary: str
+    source: SourceOpener | None
+    sink: SinkOpener | None
+    options: tuple[Option, ...] = ()
+    capabilities: Capabilities = Capabilities()
+    aliases: tuple[str, ...] = ()
+    suffixes: tuple[str, ...] = ()
+    magic: bytes | None = None
+    path_option: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A file layout; it reads and writes through `vexarrow.files`, so that every URL and compression works.
+
+    `suffixes`: longest first. `directory`: can be a directory of parts. `compressions`: suffixes that may follow (".gz").
+    `streams`: works on stdin and stdout. `directory`: is what a
+    directory is written as when nothing else is said. `sidecar`: a file of statistics is written beside each output.
+    """
+
+    name: str
+    summary: str
+    suffixes: tuple[str, ...]
+    open_reader: SourceOpener | None
+    open_writer: SinkOpener | None
+    options: tuple[Option, ...] = ()
+    capabilities: Capabilities = Capabilities()
+    aliases: tuple[str, ...] = ()
+    compressions: tuple[str, ...] = ()
+    streams: bool = False
+    directory: bool = False
+    sidecar: bool = False
+    magic: bytes | None = None
