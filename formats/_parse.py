@@ -1,9 +1,9 @@
 """Lines of `.vmig.jsonl` to rows: fast for the usual line, exact for every other one.
 
-A usual line is cut at its vector and its metadata, each replaced by a marker that occurs nowhere else. When what is
-left parses with the markers as values of just these keys, and the two pieces parse on their own, then the line is
-valid and the pieces are verbatim. Whatever is not proven by that goes through `jsontext.members`, which keeps every
-value as text and can say what is wrong and where.
+A usual line is cut at its vector, which is replaced by a marker that occurs nowhere else. When what is left parses with
+the marker as value of just that key, and the vector parses on its own, then the line is valid and the vector is whole;
+the keys in their usual order tell where the metadata starts and ends, so that its text is kept verbatim. Whatever is
+not proven by that goes through `jsontext.members`, which keeps every value as text and can say what is wrong and where.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -22,7 +23,18 @@ import simdjson
 from vexarrow.jsontext import Malformed, members
 from vexarrow.protocols import Reject
 
-KEYS = ("id", "text", "vector", "model", "dims", "namespace", "metadata", "created_at", "source_store", "modality")
+KEYS: tuple[str, ...] = (
+    "id",
+    "text",
+    "vector",
+    "model",
+    "dims",
+    "namespace",
+    "metadata",
+    "created_at",
+    "source_store",
+    "modality",
+)
 KEYS += ("score", "vex_version")
 WRAPPER = frozenset({"line", "file", "id", "code", "message", "record", "record_base64"})
 
@@ -31,16 +43,17 @@ _MARKER = f'"{_MARK}"'.encode()
 _VECTOR = b'"vector":['
 _METADATA = b',"metadata":{'
 _AFTER_METADATA = b'},"created_at":'
+_CREATED_AT = b'"created_at":'
 _ANY_VECTOR = re.compile(rb'"vector"[ \t]*:[ \t]*\[')
 _MINUS_ZERO = re.compile(rb"-0[ ,\]]")
 _FIELDS = itemgetter(
     "id", "text", "model", "dims", "namespace", "created_at", "source_store", "modality", "score", "vex_version"
 )
-_PIECES = itemgetter("vector", "metadata")
 
 
 class Row(NamedTuple):
-    """The values of a line. `vector` is a memoryview of the bytes of float64, `metadata` and `extra` are JSON text."""
+    """The values of a line. `metadata` and `extra` are JSON text. `vector` is float64: as bytes where it is exact, as a
+    memoryview where the sign of the integer -0 is still to be looked for, see `signed_zeros`."""
 
     id: Any
     text: Any
@@ -54,7 +67,7 @@ class Row(NamedTuple):
     vex_version: Any
     vector: Any
     metadata: Any
-    extra: str | None = None
+    extra: Any
 
 
 class BadLine(ValueError):
@@ -87,7 +100,7 @@ class Parser:
                 try:
                     row = self._exact(line)
                 except BadLine as bad:
-                    rejects.append(Reject(bad.code, str(bad), line=number, id=bad.id, record=line.rstrip(b"\r")))
+                    rejects.append(Reject(bad.code, str(bad), line=number, id=bad.id, record=line.rstrip(b"\r\n")))
                     continue
             rows.append(row)
             numbers.append(number)
@@ -100,40 +113,35 @@ class Parser:
             return None
         stop = line.find(b"]", start) + 1
         tail = line[stop:]
-        at = tail.find(_METADATA) + 12
-        if at < 12:
-            document, rest = None, b"".join((line[:start], _MARKER, tail))
-        else:
-            end = tail.find(_AFTER_METADATA, at) + 1
-            document = tail[at:end]
-            rest = b"".join((line[:start], _MARKER, tail[:at], _MARKER, tail[end:]))
+        rest = b"".join((line[:start], _MARKER, tail))
         try:
             record = orjson.loads(rest)
-            pieces = _PIECES(record)
-            if len(record) != 12 or len(orjson.dumps(record)) != len(rest) - rest.endswith(b"\r"):
+            # An integer that orjson reads as a float, for it has more than 64 bits, is no id to trust.
+            if tuple(record) != KEYS or record["vector"] != _MARK or record["id"].__class__ is float:
                 return None
-            if document is None:
-                if pieces != (_MARK, None):
-                    return None
-            elif pieces != (_MARK, _MARK) or orjson.loads(document).__class__ is not dict:
+            metadata, document = record["metadata"], None
+            pairs = 12
+            if metadata is not None:
+                document = _document(tail)
+                pairs += len(metadata)
+            # As many `":` as members, and none of another spelling, means that no key occurs twice; where a text holds
+            # one, the lengths tell.
+            plain = rest.count(b'":') == pairs and not (b'" ' in rest or b'"\t' in rest or b'"\r' in rest)
+            if not plain and len(orjson.dumps(record)) != len(rest.rstrip()):
                 return None
-            vector = self._numbers(line[start:stop])
-            return Row(*_FIELDS(record), vector, document and document.decode())
-        except (ValueError, KeyError, TypeError):
+            return Row._make((*_FIELDS(record), self._numbers(line[start:stop]), document, None))
+        except (ValueError, KeyError, TypeError, RuntimeError):
             return None
 
     def _exact(self, line: bytes) -> Row:
         """The row of any line. Raises BadLine."""
-        cut = self._cut(line)
-        values = _members(cut[0] if cut else line)
-        if cut and values.get("vector", ("", ""))[1] != f'"{_MARK}"':
-            cut, values = None, _members(line)
+        cut, values = _apart(line)
         if "code" in values and values.keys() <= WRAPPER and values.keys() & {"record", "record_base64"}:
             return self._exact(_unwrapped(values))
         raw = {key: value for key, (_, value) in values.items()}
         name = _scalar(raw.get("id"))
         try:
-            vector = self._vector(cut[1] if cut else raw.get("vector", "null").encode())
+            vector = self._vector(cut or raw.get("vector", "null").encode())
         except BadLine as bad:
             raise BadLine(bad.code, str(bad), name) from None
         metadata = raw.get("metadata", "null")
@@ -141,46 +149,67 @@ class Parser:
             raise BadLine("metadata-type", f"metadata is {_kind(metadata)}, not an object", name)
         unknown = [f"{key}:{value}" for name, (key, value) in values.items() if name not in KEYS]
         extra = "{" + ",".join(unknown) + "}" if unknown else None
-        fields = [_scalar(raw.get(key)) for key in ("id", "text", "model", "dims", "namespace", "created_at")]
-        fields += [_scalar(raw.get(key)) for key in ("source_store", "modality", "score", "vex_version")]
-        row = Row(*fields, vector, None if metadata == "null" else metadata, extra)
-        return _encodable(row)
+        scalars = {key: _scalar(raw.get(key)) for key in KEYS if key not in ("vector", "metadata")}
+        return _encodable(Row(**scalars, vector=vector, metadata=None if metadata == "null" else metadata, extra=extra))
 
-    def _cut(self, line: bytes) -> tuple[bytes, bytes] | None:
-        """The line with a marker for its vector, and the vector."""
-        found = _ANY_VECTOR.search(line)
-        stop = line.find(b"]", found.end()) + 1 if found else 0
-        if not found or not stop:
-            return None
-        start = found.end() - 1
-        return line[:start] + _MARKER + line[stop:], line[start:stop]
-
-    def _vector(self, raw: bytes) -> Any:
-        """The numbers of a JSON array as a float64 bytes; None for null."""
+    def _vector(self, raw: bytes) -> bytes | None:
+        """The numbers of a JSON array as the bytes of float64; None for null."""
         if raw == b"null":
             return None
+        # simdjson would flatten an array of arrays.
+        if raw.find(b"[", 1) > 0 or _MINUS_ZERO.search(raw):
+            return _vector_exact(raw)
         try:
-            return self._numbers(raw)
+            return bytes(self._numbers(raw))
         except (ValueError, TypeError, AttributeError, RuntimeError):
             return _vector_exact(raw)
 
     def _numbers(self, raw: bytes) -> memoryview:
         """A JSON array of numbers as the bytes of float64; the sign of the integer -0 is lost, see `signed_zeros`.
         Raises ValueError or TypeError."""
-        return memoryview(self._simd.parse(raw).as_buffer(of_type="d"))
+        array: Any = self._simd.parse(raw)
+        return memoryview(array.as_buffer(of_type="d"))
+
+
+def _document(tail: bytes) -> str:
+    """The metadata object, verbatim, of a line whose keys are in the usual order. Raises ValueError when unsure.
+
+    It starts where the key is and ends before `"created_at"`, the next key of the record, which may not occur within.
+    """
+    at = tail.find(_METADATA) + 12
+    end = tail.find(_AFTER_METADATA, at) + 1
+    if at < 12 or end < 1 or tail.find(_CREATED_AT, end + 2) >= 0:
+        raise ValueError("metadata that is no object, or that has a member created_at")
+    return tail[at:end].decode()
+
+
+def _apart(line: bytes) -> tuple[bytes | None, dict[str, tuple[str, str]]]:
+    """The vector of a line, cut out because its numbers need not be scanned one by one, and the members of the line.
+
+    None for the vector where it stays among the members: positions in messages are then those of the line.
+    """
+    found = _ANY_VECTOR.search(line)
+    stop = line.find(b"]", found.end()) + 1 if found else 0
+    if found and stop:
+        start = found.end() - 1
+        with suppress(BadLine):
+            values = _members(line[:start] + _MARKER + line[stop:])
+            if values.get("vector", ("", ""))[1] == f'"{_MARK}"':
+                return line[start:stop], values
+    return None, _members(line)
 
 
 def signed_zeros(line: bytes) -> bytes | None:
-    """The vector of a line as the bytes of float64 if it holds the integer -0, which simdjson reads as 0; else None.
+    """The vector of a usual line as the bytes of float64 if it holds the integer -0, which simdjson reads as 0.
 
     Only asked for lines whose vector holds a zero: searching every line would cost as much as parsing it.
     """
-    found = _ANY_VECTOR.search(line)
-    raw = line[found.end() - 1 : line.find(b"]", found.end()) + 1] if found else b""
-    return bytes(_vector_exact(raw)) if _MINUS_ZERO.search(raw) else None
+    start = line.find(_VECTOR) + len(_VECTOR) - 1
+    raw = line[start : line.find(b"]", start) + 1]
+    return _vector_exact(raw) if _MINUS_ZERO.search(raw) else None
 
 
-def _vector_exact(raw: bytes) -> Any:
+def _vector_exact(raw: bytes) -> bytes:
     """A vector that simdjson refuses: the reason as BadLine, or the numbers when they only are unusually written."""
     import numpy as np
 
@@ -195,7 +224,7 @@ def _vector_exact(raw: bytes) -> Any:
     if not np.isfinite(values).all():
         at = int(np.flatnonzero(~np.isfinite(values))[0])
         raise BadLine("vector-not-finite", f"vector[{at}] is beyond the range of a float32")
-    return memoryview(values.tobytes())
+    return values.tobytes()
 
 
 def _members(line: bytes) -> dict[str, tuple[str, str]]:
@@ -204,8 +233,7 @@ def _members(line: bytes) -> dict[str, tuple[str, str]]:
     except UnicodeDecodeError as error:
         raise BadLine("not-utf8", f"not UTF-8: byte 0x{line[error.start]:02x} at byte {error.start + 1}") from None
     except Malformed as error:
-        code = "not-an-object" if str(error) == "not a JSON object" else "malformed-json"
-        raise BadLine(code, str(error)) from None
+        raise _no_object(line) or BadLine("malformed-json", str(error)) from None
     values = {key: (written, value) for key, written, value in found}
     if len(values) != len(found):
         twice = next(key for at, (key, _, _) in enumerate(found) if key in {one[0] for one in found[:at]})
@@ -213,15 +241,27 @@ def _members(line: bytes) -> dict[str, tuple[str, str]]:
     return values
 
 
+def _no_object(line: bytes) -> BadLine | None:
+    """What is wrong with a line that is JSON, but no object; None for any other line."""
+    text = line.strip().decode()
+    if text.startswith("{"):
+        return None
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return BadLine("not-an-object", f"the line is {_kind(text)}, not an object")
+
+
 def _unwrapped(values: dict[str, tuple[str, str]]) -> bytes:
-    """The record in a line of a rejects file: an object, or text that somebody has mended by now."""
-    if "record_base64" in values:
-        return base64.b64decode(values["record_base64"][1])
-    raw = values["record"][1]
-    if not raw.startswith('"'):
-        return raw.encode()
-    text: str = orjson.loads(raw)
-    return text.encode()
+    """The record in a line of a rejects file: an object, or text that somebody has mended by now. Raises BadLine."""
+    try:
+        if "record_base64" in values:
+            return base64.b64decode(orjson.loads(values["record_base64"][1]), validate=True)
+        raw = values["record"][1]
+        return orjson.loads(raw).encode() if raw.startswith('"') else raw.encode()  # type: ignore[no-any-return]
+    except (ValueError, TypeError) as error:
+        raise BadLine("malformed-json", f"there is no record in the line of a rejects file: {error}") from None
 
 
 def _scalar(raw: str | None) -> Any:

@@ -24,7 +24,7 @@ class Group(NamedTuple):
     """Records of one dimension, with their line numbers."""
 
     batch: pa.RecordBatch
-    lines: list[int]
+    lines: Sequence[int]
 
 
 class Assembler:
@@ -60,7 +60,9 @@ class Assembler:
         kinds = {name: set(map(type, getattr(columns, name))) for name in ("id", "score", "dims", *_TEXTS)}
         if kinds["id"] != {int if self.id_type == "int" else str} or not all(kinds[n] <= {str, _NONE} for n in _TEXTS):
             return False
-        if not kinds["score"] <= {float, _NONE} or not kinds["dims"] <= {int, _NONE} or "" in columns.id:
+        if not kinds["score"] <= {float, _NONE} or (float in kinds["score"] and not _finite(columns.score)):
+            return False
+        if not kinds["dims"] <= {int, _NONE} or "" in columns.id:
             return False
         lengths = [None if vector is None else len(vector) >> 3 for vector in columns.vector]
         if 0 in lengths or (lengths != columns.dims and kinds["dims"] != {_NONE}):
@@ -83,7 +85,7 @@ class Assembler:
     def _group(self, rows: list[Row], lines: list[int], raw: Sequence[bytes], first: int) -> tuple[Group, list[Reject]]:
         vectors = [row.vector for row in rows]
         length = next((len(vector) >> 3 for vector in vectors if vector is not None), 0)
-        column, bad = _vector_column(vectors, length, lambda row: signed_zeros(raw[lines[row] - first]))
+        column, bad = vector_column(vectors, length, lambda row: signed_zeros(raw[lines[row] - first]))
         rejects = []
         if bad:
             message = "a component of the vector is beyond the range of a float32"
@@ -114,7 +116,7 @@ class Assembler:
         )
 
 
-def _vector_column(
+def vector_column(
     vectors: Sequence[Any], length: int, signed: Callable[[int], bytes | None]
 ) -> tuple[pa.FixedSizeListArray, set[int]]:
     """The vectors as a column, and the rows of it in which a number is too large for a float32."""
@@ -125,7 +127,7 @@ def _vector_column(
     with np.errstate(over="ignore"):
         matrix = doubles.reshape(len(vectors), length).astype(np.float32)
     for row in np.flatnonzero((matrix == 0).any(axis=1)).tolist():
-        exact = signed(row) if vectors[row] is not None else None
+        exact = signed(row) if isinstance(vectors[row], memoryview) else None
         if exact is not None:
             matrix[row] = np.frombuffer(exact, dtype=np.float64)
     bad: set[int] = set()
@@ -164,15 +166,19 @@ def _id_kind(value: Any) -> str | None:
 
 
 def _id_text(value: Any) -> str | None:
-    return str(value) if isinstance(value, (str, int)) else None
+    return str(value) if _id_kind(value) else None
+
+
+def _finite(scores: list[float | None]) -> bool:
+    return all(score is None or math.isfinite(score) for score in scores)
 
 
 def _with_line(reject: Reject, raw: Sequence[bytes], first: int) -> Reject:
     line = first if reject.line is None else reject.line
-    return replace(reject, record=raw[line - first].rstrip(b"\r"))
+    return replace(reject, record=raw[line - first].rstrip(b"\r\n"))
 
 
-# -- one row ------------------------------------------------------------------------------------------------------------
+# -- one row --------------------------------------------------------------------------------------------
 
 
 def _mended(row: Row, id_type: str) -> Row:
@@ -230,9 +236,12 @@ def _checked_time(value: Any) -> dict[str, str]:
 def _checked_score(value: Any) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise BadLine("score-type", f"score is {_shown(value)}, not a finite number")
-    return float(value)
+    try:
+        if not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value):
+            return float(value)
+    except OverflowError:
+        pass
+    raise BadLine("score-type", f"score is {_shown(value)}, not a finite number")
 
 
 def _shown(value: Any) -> str:

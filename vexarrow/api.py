@@ -163,7 +163,7 @@ def inspect_place(place: Place, wanted: Selection) -> Inspection:
     from vexarrow.selected import Selected
 
     with place.source(wanted) as source:
-        return inspect_source(Selected(source, wanted), source.describe(), place=str(place), digest=ContentDigest())
+        return inspect_source(Selected(source, wanted), source.describe(), name=str(place), digest=ContentDigest())
 
 
 def validate(location: str, *, format: str | None = None, options: Options | None = None) -> Validation:
@@ -180,7 +180,7 @@ def validate_place(place: Place, max_findings: int = 1000) -> Validation:
     from vexarrow.validation import validate as validate_source
 
     with place.source(Selection()) as source:
-        return validate_source(source, place=str(place), extra_findings=_against_sidecar(place), limit=max_findings)
+        return validate_source(source, name=str(place), max_findings=max_findings, extra_findings=_against_sidecar(place))
 
 
 def _against_sidecar(place: Place) -> list[Finding]:

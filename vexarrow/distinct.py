@@ -49,8 +49,8 @@ class Duplicate:
 class Duplicates:
     """What is known after the last record.
 
-    records: ids seen. distinct: different ones. repeated: ids that occur at least twice. unflagged: duplicates (that is,
-    occurrences after the first) that were not flagged when added. examples: the first ones in order of the stream.
+    records: ids seen. distinct: different ones. repeated: ids that occur at least twice. unflagged: duplicates (that
+    is, occurrences after the first) that were not flagged when added. examples: the first ones in order of the stream.
     """
 
     records: int
@@ -184,7 +184,7 @@ class _Runs:
 
     def __init__(self) -> None:
         self.rows = 0
-        self._file = tempfile.TemporaryFile(prefix="vex-distinct-")
+        self._file = tempfile.TemporaryFile(prefix="vex-distinct-")  # noqa: SIM115  closed by close()
         self._runs: list[tuple[int, int, NDArray[np.int64]]] = []
 
     def add(self, words: Words) -> None:
@@ -216,7 +216,7 @@ class _Runs:
             piece = np.empty((3, high - low), dtype=np.uint64)
             for word in range(3):
                 self._file.seek(offset + 8 * (word * length + low))
-                self._file.readinto(piece[word].data)  # type: ignore[attr-defined]
+                self._file.readinto(piece[word].data)
             pieces.append(piece)
         return np.concatenate(pieces, axis=1)
 
@@ -228,7 +228,7 @@ class _Ids:
     """The ids and their lines in a temporary file, found again by row."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="vex-ids-")
+        self._file = tempfile.TemporaryFile(prefix="vex-ids-")  # noqa: SIM115  closed by close()
         self._starts: list[int] = []
         self._places: list[tuple[int, int, str | None]] = []
 
@@ -243,7 +243,7 @@ class _Ids:
     def find(self, rows: set[int]) -> dict[int, tuple[str, Occurrence]]:
         """Id and occurrence of each of the rows."""
         found = {}
-        batch, loaded = None, -1
+        batch, loaded = pa.RecordBatch.from_pylist([], schema=_SCHEMA), -1
         for row in sorted(rows):
             at = bisect.bisect_right(self._starts, row) - 1
             offset, size, file = self._places[at]

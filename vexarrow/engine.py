@@ -8,9 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from vexarrow import records
+from vexarrow import records, sidecar
 from vexarrow import rejects as rejected
-from vexarrow import sidecar
 from vexarrow._version import __version__
 from vexarrow.digest import ContentDigest
 from vexarrow.errors import UsageError, VexError
@@ -34,8 +33,8 @@ FEWEST_ROWS, MOST_ROWS = 64, 4096
 class Plan:
     """Everything about a run that is decided before it starts.
 
-    `most_rejects`: the N-th reject ends the run. `rejects_path`: where rejects go, None for beside the target. `rows`: records
-    a page, None for what fits `PAGE_BYTES`. `mark_imported`: note the import in the source's sidecar.
+    `most_rejects`: the N-th reject ends the run. `rejects_path`: where rejects go, None for beside the target. `rows`:
+    records a page, None for what fits `PAGE_BYTES`. `mark_imported`: note the import in the source's sidecar.
     """
 
     source: Place
@@ -203,7 +202,7 @@ def _check_apart(plan: Plan) -> None:
         raise UsageError(f"{plan.source} is both the source and the target")
 
 
-# -- after the run --------------------------------------------------------------------------------------------------------
+# -- after the run --------------------------------------------------------------------------------------
 
 
 def _has_sidecar(place: Place) -> bool:
@@ -238,6 +237,7 @@ def _report(state: Run, manifest: dict[str, object], duration: float) -> Report:
         source=str(plan.source),
         target=str(plan.target),
         kind=plan.target.plugin.name,
+        store=plan.target.location.store,
         counts=state.counts,
         duration=duration,
         codes=dict(state.rejects.codes),

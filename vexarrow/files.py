@@ -6,10 +6,13 @@ Local paths never import fsspec. Every foreign error is translated here, once: s
 from __future__ import annotations
 
 import errno
+import glob
+import gzip
 import hashlib
 import io
 import os
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -46,7 +49,7 @@ def translated(path: str) -> Iterator[None]:
         yield
     except VexError:
         raise
-    except (EOFError, pa.ArrowException) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowException) as error:
         raise DataError(f"{name}: {_first_line(error)}") from error
     except ImportError as error:
         raise MissingDependency(f"{name}: {_first_line(error)}") from error
@@ -109,7 +112,7 @@ def filesystem(path: str) -> tuple[Any, str]:
         return fs, inner
 
 
-# -- reading ------------------------------------------------------------------------------------------------------------
+# -- reading --------------------------------------------------------------------------------------------
 
 
 def find(target: str, suffixes: Sequence[str]) -> list[FileInfo]:
@@ -142,10 +145,18 @@ def _find_local(target: str, suffixes: Sequence[str]) -> list[FileInfo]:
     elif path.exists():
         names = [path]
     else:
-        import glob
-
         names = [Path(name) for name in glob.glob(target, recursive=True) if Path(name).is_file()]
     return [FileInfo(str(name), name.stat().st_size if name.is_file() else None) for name in sorted(names)]
+
+
+def _walk(top: Path) -> Iterator[Path]:
+    """Every file below a directory. Raises OSError for a directory that may not be listed."""
+
+    def refused(error: OSError) -> None:
+        raise error
+
+    for folder, _, names in os.walk(top, onerror=refused):
+        yield from (Path(folder, name) for name in names)
 
 
 def _find_remote(target: str, suffixes: Sequence[str]) -> list[FileInfo]:
@@ -196,8 +207,6 @@ def _open_raw(path: str) -> Any:
 
 def _decompressed(raw: Any, codec: str) -> Any:
     if codec == "gzip":
-        import gzip
-
         return gzip.GzipFile(fileobj=raw, mode="rb")
     return pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), codec)
 
@@ -213,7 +222,7 @@ def exists(path: str) -> bool:
         return any(os.scandir(path)) if os.path.isdir(path) else os.path.lexists(path)
 
 
-# -- writing ------------------------------------------------------------------------------------------------------------
+# -- writing --------------------------------------------------------------------------------------------
 
 
 class Output:
@@ -234,8 +243,6 @@ class Output:
         self.stream: Any = self._raw
         codec = compression(path)
         if codec == "gzip":
-            import gzip
-
             self.stream = gzip.GzipFile(fileobj=self.packed, mode="wb", compresslevel=6, mtime=0, filename="")
         elif codec:
             self.stream = pa.CompressedOutputStream(pa.PythonFile(self.packed, mode="w"), codec)
@@ -284,7 +291,7 @@ class Output:
 
 
 class _Hashing(io.RawIOBase):
-    """What a compressor writes: hashed, passed on, and not closed with the compressor, since the file is synced later."""
+    """What a compressor writes: hashed and passed on, and not closed with the compressor: the file is synced later."""
 
     def __init__(self, output: Output) -> None:
         self._output = output

@@ -18,7 +18,7 @@ WARNINGS = frozenset(
 
 
 def severity(rule: str) -> str:
-    """ "warning" for the rules that are warnings, "error" for all others."""
+    """How bad it is to break a rule: "warning" for those in WARNINGS, else "error"."""
     return WARNING if rule in WARNINGS else ERROR
 
 
@@ -52,7 +52,7 @@ class Validation:
     """The result. `rules` counts every finding, errors first; `findings` are those that were kept, in order of file and
     line. records: all that were met. valid: those without an error of their own."""
 
-    place: str
+    name: str
     records: int
     valid: int
     rules: tuple[RuleCount, ...]

@@ -72,10 +72,11 @@ class Inspection:
     """What a place holds. Every count is exact; only lists are cut, and then what is not listed is counted.
 
     records: records that could be read. rejected: the others, by reason; `rejects` are the first few of them. skipped:
-    records that the selection did not want. dims: vectors by dimension. bytes_per_record is of all that was read.
+    records that the selection did not want. dims: vectors by dimension. bytes_per_record is of all that the place
+    holds.
     """
 
-    place: str
+    name: str
     records: int
     rejected: dict[str, int]
     rejects: tuple[Reject, ...]
@@ -122,23 +123,23 @@ def inspect(
     source: Source,
     description: Description | None = None,
     *,
-    place: str = "",
     digest: Digest | None = None,
+    name: str = "",
     rows: int = ROWS,
     top: int = TOP,
 ) -> Inspection:
     """Read every record of an opened source once and say what is there.
 
-    description: what the source says of itself; asked for when not given. place: how the report calls the source.
-    digest: is given every batch, and its result becomes `content_digest`. rows: records a page; memory grows with it.
-    top: how many values of a column are listed. Besides a page, some 100 MB of memory are used at most.
+    description: what the source says of itself; asked for when not given. digest: is given every batch, and its result
+    becomes `content_digest`. name: how the report calls the place. rows: records a page. top: how many values of a
+    column are listed. Besides the pages, some 100 MB of memory are used at most.
     """
     description = description or source.describe()
     with closing(_Inspector(digest)) as inspector:
         for part in source.partitions(1):
             for page in source.extract(part, rows=rows):
                 inspector.add(page)
-        return inspector.result(place, description.size, top)
+        return inspector.result(name, description, top)
 
 
 class _Inspector:
@@ -190,17 +191,19 @@ class _Inspector:
                 dim = further.type.list_size if pa.types.is_fixed_size_list(further.type) else None
                 self._further.setdefault(name, Counter())[dim] += len(further) - further.null_count
 
-    def result(self, place: str, size: int | None, top: int) -> Inspection:
-        met = self._records + self._rejected.total() + self._skipped
+    def result(self, name: str, description: Description, top: int) -> Inspection:
+        # A source that filters on its own need not count what it passes over.
+        stored = description.rows or self._records + self._rejected.total() + self._skipped
+        size = description.size
         counted = {name: tally.result(top) for name, tally in self._tallies.items()}
         return Inspection(
-            place=place,
+            name=name,
             records=self._records,
             rejected=dict(self._rejected.most_common()),
             rejects=tuple(self._rejects),
             skipped=self._skipped,
             size=size,
-            bytes_per_record=size / met if size is not None and met else None,
+            bytes_per_record=size / stored if size is not None and stored else None,
             content_digest=self._digest.hexdigest() if self._digest is not None else None,
             id_types=dict(self._id_types.most_common()),
             duplicates=self._ids.result(EXAMPLES, once=True),
@@ -220,8 +223,10 @@ class _Inspector:
         )
 
     def close(self) -> None:
-        for part in (self._ids, self._keys, *self._tallies.values()):
-            part.close()
+        self._ids.close()
+        self._keys.close()
+        for tally in self._tallies.values():
+            tally.close()
 
 
 class _Extremes:

@@ -32,16 +32,16 @@ def render(inspection: Inspection, width: int = WIDTH, *, top: int = TOP) -> str
     """
     width = max(width, NARROWEST)
     found = inspection
-    lines = [_heading("┌", found.place or "records", width), *_general(found)]
+    lines = [_heading("┌", found.name or "records", width), *_general(found)]
     lines += [_heading("├", "vectors", width), *_vectors(found, width)]
     lines += [_heading("├", "texts", width), *_texts(found)]
     for name, values in _columns(found, several=True):
         lines += _values(name, values, found.records, width, top)
-    lines += [_heading("├", _title("metadata keys", _key_count(found)), width), *_metadata(found, width)]
+    lines += [_heading("├", _title("metadata keys", _key_count(found)), width), *_metadata(found)]
     return "\n".join([*(fit(line, width).rstrip() for line in lines), "└" + "─" * (width - 1)])
 
 
-# -- sections -----------------------------------------------------------------------------------------------------------
+# -- sections -------------------------------------------------------------------------------------------
 
 
 def _general(found: Inspection) -> Iterator[str]:
@@ -155,7 +155,7 @@ def _key_count(found: Inspection) -> int:
     return len(found.metadata.keys) + found.metadata.more_keys
 
 
-def _metadata(found: Inspection, width: int) -> Iterator[str]:
+def _metadata(found: Inspection) -> Iterator[str]:
     metadata = found.metadata
     if metadata.null:
         yield _row("no metadata", _some(metadata.null, "record"))
@@ -182,7 +182,7 @@ def _types(key: Key) -> str:
     return ", ".join(f"{kind} {_percent(count, key.records)}" for kind, count in key.types.items())
 
 
-# -- parts --------------------------------------------------------------------------------------------------------------
+# -- parts ----------------------------------------------------------------------------------------------
 
 
 def _heading(corner: str, title: str, width: int) -> str:

@@ -22,9 +22,12 @@ def _no_constant(name: str) -> Any:
 
 
 # Numbers stay text: nobody needs their values here, and a vector must not become Python floats.
-_SCAN = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_constant, strict=True).scan_once
+_SCAN = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_constant, strict=True).scan_once  # type: ignore[attr-defined]
 _LOADS_PAIRS = json.JSONDecoder(
-    object_pairs_hook=lambda pairs: _Pairs(pairs), parse_constant=_no_constant, strict=True
+    object_pairs_hook=lambda pairs: _Pairs(pairs),
+    parse_int=lambda digits: _Digits(digits),
+    parse_constant=_no_constant,
+    strict=True,
 ).decode
 
 
@@ -74,8 +77,13 @@ def _scan_string(text: str, at: int) -> tuple[str, int]:
     try:
         found: tuple[str, int] = scanstring(text, at + 1, True)
     except json.JSONDecodeError as error:
-        raise Malformed(f"{error.msg.lower()} at character {error.pos + 1}") from None
+        raise Malformed(_located(error)) from None
     return found
+
+
+def _located(error: json.JSONDecodeError) -> str:
+    message = error.msg[0].lower() + error.msg[1:].removesuffix(" at")
+    return f"{message} at character {error.pos + 1}"
 
 
 def _scan_value(text: str, at: int) -> int:
@@ -84,13 +92,13 @@ def _scan_value(text: str, at: int) -> int:
     except StopIteration as stop:
         raise Malformed(f"a value is missing or malformed at character {stop.value + 1}") from None
     except json.JSONDecodeError as error:
-        raise Malformed(f"{error.msg[0].lower()}{error.msg[1:]} at character {error.pos + 1}") from None
+        raise Malformed(_located(error)) from None
     except RecursionError:
         raise Malformed("nested too deeply") from None
     return end
 
 
-# -- canonical form -----------------------------------------------------------------------------------------------------
+# -- canonical form -------------------------------------------------------------------------------------
 
 _SORTED = orjson.OPT_SORT_KEYS
 
@@ -124,6 +132,12 @@ def _plain(value: Any) -> bool:
     return value.__class__ is not list or all(map(_plain, value))
 
 
+class _Digits(str):
+    """An integer as it is written: Python refuses to read one of more than 4,300 digits, JSON does not."""
+
+    __slots__ = ()
+
+
 class _Pairs(list[tuple[str, Any]]):
     """An object's members, told apart from an array."""
 
@@ -147,5 +161,6 @@ def _write(value: Any) -> Iterator[str]:
 
 
 def _scalar(value: Any) -> str:
-    # json refuses to print integers of more than 4,300 digits, and so do we: nobody stores them on purpose.
+    if isinstance(value, _Digits):
+        return "0" if value == "-0" else value
     return json.dumps(value, ensure_ascii=False)

@@ -52,7 +52,8 @@ class MetadataReport:
     """What was found in the metadata of all records.
 
     objects + null + other + unreadable = records. other: JSON that is no object. unreadable: no JSON. keys: the most
-    frequent first, equals in order of appearance. more_keys: different keys beyond the first 10,000, which are not listed.
+    frequent first, equals in order of appearance. more_keys: different keys beyond the first 10,000, which are not
+    listed.
     """
 
     objects: int = 0

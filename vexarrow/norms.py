@@ -1,7 +1,7 @@
 """Euclidean lengths of vectors: statistics and a histogram in one pass and little memory.
 
-The histogram's cells are 0.1 % wide: the bits of a norm as float64, rounded to 10 bits of mantissa, so that a round value
-such as 1.0 lies in the middle of its cell. The bins that are shown join whole cells, so their counts are exact.
+The histogram's cells are 0.1 % wide: the bits of a norm as float64, rounded to 10 bits of mantissa, so that a round
+value such as 1.0 lies in the middle of its cell. The bins that are shown join whole cells, so their counts are exact.
 """
 
 from __future__ import annotations

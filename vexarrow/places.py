@@ -155,7 +155,8 @@ def _unclear(text: str) -> str:
     if near and "." not in text and "/" not in text:
         return f"there is no connector or format {text!r}; did you mean {near[0]!r}?"
     suffixes = ", ".join(suffix for one in plugins.formats().values() for suffix in one.suffixes)
-    return f"cannot tell what {redact(text)!r} is: its name ends in none of {suffixes}; --from-format or --to-format says so"
+    what = f"cannot tell what {redact(text)!r} is: its name ends in none of {suffixes}"
+    return f"{what}; --from-format or --to-format says so"
 
 
 def _format_target(plugin: Format, options: dict[str, str], side: str) -> str:

@@ -32,9 +32,9 @@ def _load(group: str, kind: type[Plugin]) -> dict[str, Plugin]:
     for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
         try:
             plugin = _value(entry, kind)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - foreign code, of which anything may come
             # One broken plugin must not take down the others; naming it is all that can be done for it.
-            print(f"vex: warning: plugin {entry.value} cannot be used: {error}", file=sys.stderr)
+            sys.stderr.write(f"vex: warning: plugin {entry.value} cannot be used: {error}\n")
             continue
         found[plugin.name] = plugin
     return found

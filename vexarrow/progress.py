@@ -55,7 +55,8 @@ class Lines:
         self._last = now
         rate = self._done / (now - self._start)
         of = f" of {self._total:,}" if self._total else ""
-        print(f"vex: {self._done:,}{of} records, {rate:,.0f}/s", file=sys.stderr, flush=True)
+        sys.stderr.write(f"vex: {self._done:,}{of} records, {rate:,.0f}/s\n")
+        sys.stderr.flush()
 
 
 class Bar:

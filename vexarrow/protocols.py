@@ -206,9 +206,9 @@ class Connector:
 class Format:
     """A file layout; it reads and writes through `vexarrow.files`, so that every URL and compression works.
 
-    `suffixes`: longest first. `directory`: can be a directory of parts. `compressions`: suffixes that may follow (".gz").
-    `streams`: works on stdin and stdout. `directory`: is what a
-    directory is written as when nothing else is said. `sidecar`: a file of statistics is written beside each output.
+    `suffixes`: longest first. `compressions`: suffixes that may follow (".gz"). `streams`: works on stdin and stdout.
+    `directory`: is what a directory is written as when nothing else is said. `sidecar`: a file of statistics is written
+    beside each output.
     """
 
     name: str

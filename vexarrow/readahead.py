@@ -35,7 +35,7 @@ def _produce(items: Iterable[Any], waiting: queue.Queue[tuple[bool, Any]], stop:
             if not _put(waiting, (True, item), stop):
                 return
         _put(waiting, (False, None), stop)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - raised again where the items are consumed
         _put(waiting, (False, error), stop)
     finally:
         if isinstance(items, Generator):

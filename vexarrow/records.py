@@ -87,15 +87,15 @@ def build(
     rows = len(columns["id"])
     arrays = [_column(columns.get(field.name), field, rows) for field in BASE_FIELDS]
     if vector is None:
-        vector = no_vectors(rows)
-    elif isinstance(vector, np.ndarray):
-        vector = from_matrix(vector)
-    arrays.insert(VECTOR_AT, vector)
+        column = no_vectors(rows)
+    else:
+        column = from_matrix(vector) if isinstance(vector, np.ndarray) else vector
+    arrays.insert(VECTOR_AT, column)
     fields = [pa.field(name, array.type) for name, array in (more or {}).items()]
     arrays.extend((more or {}).values())
     if any(len(array) != rows for array in arrays):
         raise SchemaError(f"columns of unequal length: {[len(array) for array in arrays]}")
-    return pa.RecordBatch.from_arrays(arrays, schema=schema(vector.type.list_size, id_type=id_type, more=fields))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema(column.type.list_size, id_type=id_type, more=fields))
 
 
 def _column(values: Any, field: pa.Field, rows: int) -> pa.Array:
@@ -135,7 +135,7 @@ def empty(dim: int = 0, *, id_type: str = "string") -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([], schema=schema(dim, id_type=id_type))
 
 
-# -- vectors ------------------------------------------------------------------------------------------------------------
+# -- vectors --------------------------------------------------------------------------------------------
 
 
 def matrix(column: pa.FixedSizeListArray | pa.ChunkedArray) -> NDArray[np.float32]:
@@ -208,7 +208,7 @@ def with_dim(batch: pa.RecordBatch, length: int) -> pa.RecordBatch:
     return changed
 
 
-# -- ids ----------------------------------------------------------------------------------------------------------------
+# -- ids ------------------------------------------------------------------------------------------------
 
 
 def with_id_type(batch: pa.RecordBatch, kind: str) -> pa.RecordBatch:

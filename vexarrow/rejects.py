@@ -1,8 +1,8 @@
 """The rejects file: every record that could not be read or written, with the reason, ready to be mended and imported.
 
-One JSON object a line: `line` and `file` (where it was), `id`, `code`, `message`, and `record`: the record itself where it
-is a JSON object, the line as text where it is not, `record_base64` where it is not even UTF-8. Reading `.vmig.jsonl`
-takes such a line for the record in it.
+One JSON object a line: `line` and `file` (where it was), `id`, `code`, `message`, and `record`: the record itself where
+it is a JSON object, the line as text where it is not, `record_base64` where it is not even UTF-8. Reading
+`.vmig.jsonl` takes such a line for the record in it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Rejects:
             self.codes[reject.code] += 1
             with translated(self.path):
                 if self._file is None:
-                    self._file = open(self.path, "wb")
+                    self._file = open(self.path, "wb")  # noqa: SIM115 - stays open between rejects
                 self._file.write(as_json(reject))
                 self._file.flush()
             if self._most is not None and self.total >= self._most:

@@ -37,7 +37,8 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of `copy`. `duration` is in seconds; `codes` counts rejects by reason."""
+    """The result of `copy`. `duration` is in seconds; `codes` counts rejects by reason; `store` tells
+    that the target is a store, whose records are upserted, and no file."""
 
     source: str
     target: str
@@ -46,6 +47,7 @@ class Report:
     duration: float
     codes: Mapping[str, int] = field(default_factory=dict)
     rejects_file: str | None = None
+    store: bool = False
     sidecar: str | None = None
     content_digest: str | None = None
     partitions: Mapping[str, Counts] = field(default_factory=dict)
@@ -66,9 +68,10 @@ class Report:
 
     def _rows(self) -> list[tuple[str, str]]:
         counts = self.counts
+        done = "upserted" if self.store else "written"
         rows = [
             ("total records", str(counts.read)),
-            ("upserted", str(counts.written)),
+            (done, str(counts.written)),
             ("skipped", str(counts.skipped)),
         ]
         if counts.rejected:

@@ -1,7 +1,7 @@
 """`.vmig.meta.json`: the statistics that lie beside an export, as the original tool defines them, and more.
 
-Keys of the original: exported_at, source_store (of the first record), record_count, checksum (SHA-256 of the lines joined
-by LF, without a last LF), vex_version. Ours: file_sha256 (what `sha256sum` prints for the file), content_digest
+Keys of the original: exported_at, source_store (of the first record), record_count, checksum (SHA-256 of the lines
+joined by LF, without a last LF), vex_version. Ours: file_sha256 (what `sha256sum` prints for the file), content_digest
 (see `vexarrow.digest`), tool. After an import: imported_to, imported_at, imported_records.
 """
 

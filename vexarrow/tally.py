@@ -67,8 +67,8 @@ class Tally:
             import duckdb
 
             self._folder = tempfile.TemporaryDirectory(prefix="vex-tally-")
-            settings = {"memory_limit": "64MB", "threads": 1, "temp_directory": self._folder.name}
-            self._spilled = duckdb.connect(config=settings)
+            folder = self._folder.name
+            self._spilled = duckdb.connect(config={"memory_limit": "64MB", "threads": 1, "temp_directory": folder})
             self._spilled.execute("CREATE TABLE spilled (value VARCHAR, n BIGINT)")
         values = pa.array(list(self._counts), type=pa.string())
         counts = pa.array(list(self._counts.values()), type=pa.int64())
@@ -84,8 +84,9 @@ class Tally:
             return Frequencies(len(ordered), tuple(ordered[:top]), sum(count for _, count in ordered[top:]))
         self._spill()
         query = self._spilled.execute(
-            "SELECT value, n, count(*) OVER (), sum(n) OVER () FROM "
-            "(SELECT value, sum(n)::BIGINT AS n FROM spilled GROUP BY value) ORDER BY n DESC, value NULLS FIRST LIMIT ?",
+            "SELECT value, n, count(*) OVER (), sum(n) OVER () "
+            "FROM (SELECT value, sum(n)::BIGINT AS n FROM spilled GROUP BY value) "
+            "ORDER BY n DESC, value NULLS FIRST LIMIT ?",
             [max(top, 1)],
         )
         rows = query.fetchall()

@@ -66,15 +66,25 @@ def array(values: Sequence[Any]) -> pa.Array:
     kinds = set(map(type, values)) - {type(None)}
     try:
         if kinds <= {str}:
-            return pa.array(values, type=pa.string()).cast(TIMESTAMP)
+            return from_texts(pa.array(values, type=pa.string()))
         if kinds == {int}:
-            return _from_seconds(pa.array(values, type=pa.int64()))
+            return from_seconds(pa.array(values, type=pa.int64()))
     except (pa.ArrowException, OverflowError):
         pass
     raise ValueError("not alike, or not exact")
 
 
-def _from_seconds(numbers: pa.Array) -> pa.Array:
+def from_texts(column: pa.Array) -> pa.Array:
+    """ISO 8601 texts with an offset as timestamps. Raises ValueError (or Arrow's own, which is one) for others."""
+    times = column.cast(TIMESTAMP)
+    numbers = times.cast(pa.int64()).drop_null().to_numpy()
+    if numbers.size and not FIRST <= numbers.min() <= numbers.max() <= LAST:
+        raise ValueError("years outside 1 to 9999")
+    return times
+
+
+def from_seconds(numbers: pa.Array) -> pa.Array:
+    """Epoch seconds (int64) as timestamps. Raises ValueError when some look like milliseconds."""
     filled = numbers.fill_null(0).to_numpy()
     if filled.size and max(filled.max(), -filled.min()) >= MILLISECONDS_FROM:
         raise ValueError("milliseconds among them")

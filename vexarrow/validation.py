@@ -54,19 +54,20 @@ KNOWN_VERSIONS = (records.VMIG_VERSION,)
 def validate(
     source: Source,
     *,
-    place: str = "",
+    max_findings: int = LIMIT,
     extra_findings: Iterable[Finding] = (),
     ignore: Collection[str] = (),
-    limit: int = LIMIT,
+    name: str = "",
     rows: int = ROWS,
 ) -> Validation:
     """Read every record of an opened source once and check it.
 
-    place: what findings name when the source does not say which file a record is in. extra_findings: what the caller
-    found on its own, such as a checksum that does not fit. ignore: rules not to check. limit: findings kept; all are
-    counted, and no rule crowds out the others. rows: records a page. Besides a page, some 50 MB are used at most.
+    max_findings: how many are kept; all are counted, and no rule crowds out the others. extra_findings: what the caller
+    found on its own, such as a checksum that does not fit. ignore: rules not to check. name: the place, for findings
+    where the source does not say which file they are in. rows: records a page. Besides the pages, some 50 MB of memory
+    are used at most.
     """
-    with closing(_Validator(place, ignore, limit)) as validator:
+    with closing(_Validator(name, ignore, max_findings)) as validator:
         for finding in extra_findings:
             validator.found.add(finding)
         for part in source.partitions(1):
@@ -79,9 +80,9 @@ Check = tuple[str, "NDArray[np.bool_]", Callable[[int], str]]
 
 
 class _Validator:
-    def __init__(self, place: str, ignore: Collection[str], limit: int) -> None:
+    def __init__(self, name: str, ignore: Collection[str], limit: int) -> None:
         self.found = Found(ignore, limit)
-        self._place = place or None
+        self._name = name or None
         self._limit = limit
         self._records = self._rejected = self._invalid = 0
         self._ids = Distinct()
@@ -94,7 +95,7 @@ class _Validator:
     def add(self, page: Page) -> None:
         self._rejected += len(page.rejects)
         for reject in page.rejects:
-            file = reject.file or page.file or self._place
+            file = reject.file or page.file or self._name
             self.found.add(Finding(reject.code, ERROR, reject.message, reject.line, reject.id, file))
         if page.batch.num_rows:
             self._add_batch(page, page.batch)
@@ -127,7 +128,7 @@ class _Validator:
     def _finding(self, page: Page, row: int, rule: str, message: str) -> Finding:
         line = None if page.lines is None else int(page.lines[row])
         key = page.batch.column("id")[row].as_py()
-        return Finding(rule, severity(rule), message, line, key, page.file or self._place)
+        return Finding(rule, severity(rule), message, line, key, page.file or self._name)
 
     def _check_metadata(self, page: Page, bad: NDArray[np.bool_]) -> None:
         for row, rule, message in self._metadata.faults(page.batch.column("metadata")):
@@ -171,7 +172,7 @@ class _Validator:
         self.found.count("duplicate-id", same.duplicates - len(same.examples))
         total = self._records + self._rejected
         valid = self._records - self._invalid - same.unflagged
-        return Validation(self._place or "", total, valid, self.found.rules(), self.found.findings())
+        return Validation(self._name or "", total, valid, self.found.rules(), self.found.findings())
 
     def _report_mixed(self) -> None:
         usual = next(iter(self._dims), 0)
@@ -191,7 +192,7 @@ class _Validator:
         if first.file != later.file:
             where += f" of {first.file}"
         message = f"id {one.id!r} occurred before, in {where}"
-        return Finding("duplicate-id", ERROR, message, later.line, one.id, later.file or self._place)
+        return Finding("duplicate-id", ERROR, message, later.line, one.id, later.file or self._name)
 
     def close(self) -> None:
         self._ids.close()

@@ -1,8 +1,9 @@
 """`--where`: DuckDB SQL over the columns of a record, with JSON members that compare as a user expects.
 
 DuckDB binds `->>` weaker than comparison operators and compares text with text only, so that the natural
-`metadata->>'importance' >= 3` is an error there. Before DuckDB sees a condition, every path is put in parentheses, and one
-that is compared with a number or a boolean is cast to it (TRY_CAST: a member of another type is null, thus not wanted).
+`metadata->>'importance' >= 3` is an error there. Before DuckDB sees a condition, every path is put in parentheses, and
+one that is compared with a number or a boolean is cast to it (TRY_CAST: a member of another type is null, thus not
+wanted).
 """
 
 from __future__ import annotations

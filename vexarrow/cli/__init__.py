@@ -23,9 +23,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def adapt_main() -> None:
-    """Run `vex-adapt`, which comes later."""
-    click.echo("vex-adapt: projections between embedding models are not part of this version yet", err=True)
-    sys.exit(2)
+    """Run `vex-adapt`: its name is taken, its work comes with a later version. Exits with 2, or 0 for `--help`."""
+    helping = {"-h", "--help"} & set(sys.argv[1:])
+    text = "vex-adapt: projections between embedding models are not part of this version yet"
+    click.echo(f"Usage: vex-adapt [OPTIONS]\n\n  {text}" if helping else text, err=not helping)
+    sys.exit(0 if helping else 2)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

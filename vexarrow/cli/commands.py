@@ -15,7 +15,6 @@ from vexarrow.errors import UsageError
 
 if TYPE_CHECKING:
     from vexarrow.places import Place
-    from vexarrow.protocols import Connector, Format
     from vexarrow.report import Report
     from vexarrow.selection import Selection
 
@@ -81,7 +80,7 @@ Examples:
 @click.option("--output", "--to", "-o", "target", required=True, metavar="PATH", help="The file; - is stdout.")
 @_copying
 @click.pass_obj
-def export_command(given: dict[str, str], source: str, target: str, **options: Any) -> None:
+def export_command(given: dict[str, str], /, source: str, target: str, **options: Any) -> None:
     """Export a store to a file."""
     _copy(given, source, target, **options)
 
@@ -99,7 +98,7 @@ Examples:
 @click.option("--to", "target", required=True, metavar="PLACE", help="The store: a name with options, or a URI.")
 @_copying
 @click.pass_obj
-def import_command(given: dict[str, str], source: str, target: str, **options: Any) -> None:
+def import_command(given: dict[str, str], /, source: str, target: str, **options: Any) -> None:
     """Import a file into a store, upserting by id."""
     _copy(given, source, target, mark_imported=True, **options)
 
@@ -118,7 +117,7 @@ Examples:
 @_copying
 @click.pass_obj
 def migrate_command(
-    given: dict[str, str], places: tuple[str, ...], source: str | None, target: str | None, **options: Any
+    given: dict[str, str], /, places: tuple[str, ...], source: str | None, target: str | None, **options: Any
 ) -> None:
     """Migrate records from any place to any other."""
     source, target = _two(places, source, target)
@@ -140,7 +139,7 @@ Examples:
 @click.argument("target", metavar="OUTPUT")
 @_copying
 @click.pass_obj
-def convert_command(given: dict[str, str], source: str, target: str, **options: Any) -> None:
+def convert_command(given: dict[str, str], /, source: str, target: str, **options: Any) -> None:
     """Convert a file, a directory or a stream to another format."""
     _copy(given, source, target, **options)
 
@@ -211,7 +210,7 @@ def _tell(report: Report, *, to_stderr: bool, as_json: bool) -> None:
     click.echo(text, err=to_stderr)
 
 
-# -- looking ------------------------------------------------------------------------------------------------------------
+# -- looking --------------------------------------------------------------------------------------------
 
 
 @cli.command(
@@ -232,6 +231,7 @@ Examples:
 @click.pass_obj
 def inspect_command(
     given: dict[str, str],
+    /,
     source: str,
     namespaces: tuple[str, ...],
     null_namespace: bool,
@@ -269,7 +269,7 @@ Examples:
 )
 @click.pass_obj
 def validate_command(
-    given: dict[str, str], source: str, from_format: str | None, as_json: bool, max_findings: int
+    given: dict[str, str], /, source: str, from_format: str | None, as_json: bool, max_findings: int
 ) -> int:
     """Check every record against the rules of the format; exit 1 when there is an error."""
     from vexarrow.api import validate_place

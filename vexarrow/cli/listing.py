@@ -67,3 +67,22 @@ def _as_json(one: Plugin) -> dict[str, object]:
         "capabilities": able,
         "options": options,
     }
+
+
+def markdown() -> str:
+    """The tables of formats and connectors in the README, made from what they declare."""
+    from vexarrow import plugins
+
+    every: list[Plugin] = [*plugins.connectors().values(), *plugins.formats().values()]
+    head = "| place | works | file names | twice equals once | mixed dimensions | filters at the source |"
+    rows = [head, "|---|---|---|---|---|---|"]
+    for one in every:
+        able = one.capabilities
+        names = " ".join(f"`{suffix}`" for suffix in one.suffixes)
+        cells = [f"**{one.name}** {one.summary}", _directions(one), names, _yes(able.idempotent), _yes(able.mixed_dims)]
+        rows.append(f"| {' | '.join(cells)} | {', '.join(sorted(able.pushdown)) or '–'} |")
+    return "\n".join(rows)
+
+
+def _yes(able: bool) -> str:
+    return "yes" if able else "–"

@@ -21,8 +21,8 @@ class PlaceCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take out the long options that the command itself does not know, then parse as usual."""
-        own = {name: option for option in self.params for name in (*option.opts, *option.secondary_opts)}
-        own |= {name: None for name in ("--help",)}
+        own: dict[str, click.Parameter | None] = {"--help": None}
+        own |= {name: option for option in self.params for name in (*option.opts, *option.secondary_opts)}
         rest, given = _split(args, own)
         ctx.obj = given
         return super().parse_args(ctx, rest)
