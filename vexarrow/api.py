@@ -180,16 +180,24 @@ def validate_place(place: Place, max_findings: int = 1000) -> Validation:
     from vexarrow.validation import validate as validate_source
 
     with place.source(Selection()) as source:
-        return validate_source(source, name=str(place), max_findings=max_findings, extra_findings=_against_sidecar(place))
+        return validate_source(
+            source, name=str(place), max_findings=max_findings, extra_findings=_against_sidecar(place)
+        )
 
 
 def _against_sidecar(place: Place) -> list[Finding]:
     """What the sidecar of a file says that is not so."""
     from vexarrow import sidecar
-    from vexarrow.protocols import Format
     from vexarrow.validation import Finding
 
-    if not isinstance(place.plugin, Format) or not place.plugin.sidecar or place.is_stream:
+    if not _has_sidecar(place) or place.is_stream:
         return []
     target = place.location.target
     return [Finding("checksum", "error", message, file=target) for message in sidecar.compare(target)]
+
+
+def _has_sidecar(place: Place) -> bool:
+    """Whether the place is a file of the interchange format itself, with its sidecar and its version in every record."""
+    from vexarrow.protocols import Format
+
+    return isinstance(place.plugin, Format) and place.plugin.sidecar

@@ -7,9 +7,9 @@ Definition, version 1, exact enough to be computed by somebody else:
    bytes; a null field is "-". Then, for every further vector column in which the record is not null, sorted by column
    name: the name and the value, as netstrings.
 2. The bytes of a field: text in UTF-8; vectors as little-endian float32, bit for bit; metadata and extra in canonical
-   JSON (see `jsontext.canonical`); created_at as the decimal number of microseconds since 1970 UTC; score as a
-   little-endian float64. A null modality counts as "text". The value of a sparse vector is its indices as
-   little-endian uint32 followed by its values as float32; of a multi-vector all its float32 in order.
+   JSON (see `jsontext.canonical`), text that is no JSON as it is; created_at as the decimal number of microseconds since
+   1970 UTC; score as a little-endian float64. A null modality counts as "text". The value of a sparse vector is its
+   indices as little-endian uint32 followed by its values as float32; of a multi-vector all its float32 in order.
 3. The SHA-256 of every record's byte string, as a little-endian integer, is added up modulo 2^256. The digest is
    "sum-sha256:" and the sum in 64 hexadecimal digits, most significant first.
 
@@ -29,7 +29,7 @@ import numpy as np
 import pyarrow as pa
 
 from vexarrow import records
-from vexarrow.jsontext import canonical
+from vexarrow.jsontext import Malformed, canonical
 
 PREFIX = "sum-sha256:"
 _BLOCK = 1 << 14
@@ -105,8 +105,15 @@ def _documents(batch: pa.RecordBatch, name: str) -> Sequence[bytes]:
     column = records.storage(batch.column(name))
     if column.null_count == len(column):
         return [b"-"] * len(column)
-    raws = [None if text is None else canonical(text) for text in column.to_pylist()]
+    raws = [None if text is None else _canonical(text) for text in column.to_pylist()]
     return [b"-" if raw is None else b"%d:%b" % (len(raw), raw) for raw in raws]
+
+
+def _canonical(text: str) -> bytes:
+    try:
+        return canonical(text)
+    except Malformed:
+        return text.encode()
 
 
 def _times(batch: pa.RecordBatch) -> Sequence[bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from vexarrow import records, sidecar
+from vexarrow import records, sidecar, sound
 from vexarrow import rejects as rejected
 from vexarrow._version import __version__
 from vexarrow.digest import ContentDigest
@@ -158,7 +158,7 @@ def _load(
     refused = sink.load(batch)
     counts.written += batch.num_rows - len(refused)
     if state.digest is not None:
-        state.digest.update(_without(batch, refused))
+        state.digest.update(sound.without(batch, list(refused)))
     if refused:
         _reject(state, counts, rejected.completed(refused, batch, lines, file))
 
@@ -169,20 +169,12 @@ def _fitting(state: Run, batch: pa.RecordBatch) -> tuple[pa.RecordBatch | None, 
     if not target.capabilities.mixed_dims and state.target_dim and dim not in (0, state.target_dim):
         message = f"the vector has {dim} dimensions, {target} holds {state.target_dim}; project with `vex adapt`"
         return None, [Reject("dimension", message, row=row) for row in range(batch.num_rows)]
-    if target.capabilities.null_vectors or not batch.column("vector").null_count:
-        return batch, []
-    missing = (~records.present(batch.column("vector"))).nonzero()[0].tolist()
-    unfit = [Reject("no-vector", f"{target} holds no record without a vector", row=row) for row in missing]
-    return _without(batch, unfit), unfit
-
-
-def _without(batch: pa.RecordBatch, refused: Sequence[Reject]) -> pa.RecordBatch:
-    if not refused:
-        return batch
-    import pyarrow as pa
-
-    gone = {reject.row for reject in refused}
-    return batch.take(pa.array([row for row in range(batch.num_rows) if row not in gone], type=pa.int64()))
+    unfit = sound.unsound(batch)
+    if not target.capabilities.null_vectors and batch.column("vector").null_count:
+        known = {reject.row for reject in unfit}
+        missing = set((~records.present(batch.column("vector"))).nonzero()[0].tolist()) - known
+        unfit += [Reject("no-vector", f"{target} holds no record without a vector", row=row) for row in sorted(missing)]
+    return sound.without(batch, unfit), unfit
 
 
 def _reject(state: Run, counts: Counts, rejects: Sequence[Reject]) -> None:

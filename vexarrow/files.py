@@ -139,9 +139,7 @@ def _nothing(target: str, suffixes: Sequence[str]) -> str:
 def _find_local(target: str, suffixes: Sequence[str]) -> list[FileInfo]:
     path = Path(target)
     if path.is_dir():
-        names = [
-            name for name in path.rglob("*") if _is_data(name.relative_to(path).parts, suffixes) and name.is_file()
-        ]
+        names = [name for name in _walk(path) if _is_data(name.relative_to(path).parts, suffixes)]
     elif path.exists():
         names = [path]
     else:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from vexarrow import records, timestamps
+from vexarrow import records, sound, timestamps
 from vexarrow.jsontext import members
 from vexarrow.protocols import Reject
 
@@ -21,12 +22,11 @@ _VERBATIM = ('{"id":', '{"created_at":', '{"dims":')
 def lines(batch: pa.RecordBatch) -> tuple[list[bytes], list[Reject]]:
     """One line with its LF for every record, keys in the order of the specification, vectors as shortest float32 text.
 
-    Records that JSON cannot hold (a vector or score that is not finite) are rejects instead.
+    Records that JSON cannot hold (see `sound`) are rejects instead.
     """
-    rejects = _not_finite(batch)
-    if rejects:
-        bad = {reject.row for reject in rejects}
-        batch = batch.take(pa.array([row for row in range(batch.num_rows) if row not in bad], type=pa.int64()))
+    bad = {reject.row: reject for reject in (*sound.malformed(batch), *sound.unsound(batch))}
+    rejects = [bad[row] for row in sorted(bad, key=lambda row: row or 0)]
+    batch = sound.without(batch, rejects)
     extras = records.storage(batch.column("extra"))
     encoded = [orjson.dumps(record, option=_OPTIONS) for record in _documents(batch)]
     if extras.null_count < len(extras):
@@ -78,6 +78,9 @@ def _json(batch: pa.RecordBatch, name: str) -> Sequence[Any]:
     column = records.storage(batch.column(name))
     if column.null_count == len(column):
         return [None] * len(column)
+    if pc.any(pc.match_substring_regex(column, "[\\r\\n]")).as_py():
+        # Outside of strings a line break is white space, and within them JSON has none.
+        column = pc.replace_substring_regex(column, "[\\r\\n]", " ")
     return [None if text is None else orjson.Fragment(text) for text in column.to_pylist()]
 
 
@@ -99,32 +102,30 @@ def _with_extra(line: bytes, extra: str) -> bytes:
     return ("{" + ",".join(f"{written}:{value}" for written, value in own.values()) + "}\n").encode()
 
 
-def _not_finite(batch: pa.RecordBatch) -> list[Reject]:
-    rejects = []
-    column = batch.column("vector")
-    matrix = records.matrix(column)
-    if matrix.size and not np.isfinite(matrix).all():
-        bad = ~np.isfinite(matrix).all(axis=1) & records.present(column)
-        message = "the vector holds NaN or infinity, which JSON cannot hold"
-        rejects = [Reject("vector-not-finite", message, row=row) for row in np.flatnonzero(bad).tolist()]
-    scores = np.asarray(batch.column("score").fill_null(0.0))
-    if not np.isfinite(scores).all():
-        message = "the score is NaN or infinite, which JSON cannot hold"
-        rows = set(np.flatnonzero(~np.isfinite(scores)).tolist()) - {reject.row for reject in rejects}
-        rejects += [Reject("score-type", message, row=row) for row in sorted(rows)]
-    return rejects
-
-
 def line(batch: pa.RecordBatch, row: int) -> bytes:
-    """The line of one record, without its LF, whatever it holds: a vector that JSON cannot hold is in the key
-    `vector_base64`, as little-endian float32."""
+    """The line of one record, without its LF, whatever it holds, for a rejects file: a vector that JSON cannot hold is
+    in the key `vector_base64`, as little-endian float32, and text that is no JSON object in `metadata_text`."""
     one = batch.slice(row, 1)
     encoded, rejects = lines(one)
     if not rejects:
         return encoded[0].rstrip(b"\n")
+    text = lines(_bare(one))[0][0].rstrip(b"\n")
     raw = records.matrix(one.column("vector")).astype("<f4").tobytes()
-    at = {name: one.schema.get_field_index(name) for name in ("vector", "score")}
-    bare = one.set_column(at["vector"], one.schema.field("vector"), records.no_vectors(1, records.dim(one)))
-    bare = bare.set_column(at["score"], one.schema.field("score"), pa.nulls(1, pa.float64()))
-    text = lines(bare)[0][0].rstrip(b"\n")
-    return text[:-1] + b',"vector_base64":"' + base64.b64encode(raw) + b'"}'
+    odd: dict[str, object] = {"vector_base64": base64.b64encode(raw).decode()} if raw else {}
+    score = one.column("score")[0].as_py()
+    odd |= {"score_text": str(score)} if score is not None else {}
+    odd |= {f"{name}_text": _storage(one, name) for name in ("metadata", "extra") if _storage(one, name) is not None}
+    return text[:-1] + b"," + orjson.dumps(odd)[1:]
+
+
+def _storage(batch: pa.RecordBatch, name: str) -> str | None:
+    text: str | None = records.storage(batch.column(name))[0].as_py()
+    return text
+
+
+def _bare(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without all that could not be written."""
+    for name in ("vector", "score", "metadata", "extra"):
+        field = batch.schema.field(name)
+        batch = batch.set_column(batch.schema.get_field_index(name), field, pa.nulls(len(batch), field.type))
+    return batch

@@ -120,7 +120,10 @@ def _by_path(text: str, options: Mapping[str, str], side: str) -> Connector | Fo
 
 
 def _directory_format() -> Format:
-    return next(one for one in plugins.formats().values() if one.directory)
+    found = next((one for one in plugins.formats().values() if one.directory), None)
+    if found is None:
+        raise UsageError("no installed format writes directories; --to-format chooses one")
+    return found
 
 
 def _format_inside(text: str) -> Format | None:

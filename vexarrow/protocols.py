@@ -107,7 +107,11 @@ class Sink(Protocol):
         ...
 
     def load(self, batch: pa.RecordBatch) -> Sequence[Reject]:
-        """Write a batch; return the records refused (with `row` set). Durable and idempotent as declared."""
+        """Write a batch; return the records refused (with `row` set). Durable and idempotent as declared.
+
+        The engine sends only sound records (see `vexarrow.sound`): vectors and scores are finite, metadata and extra
+        are JSON objects. Raises Unsupported for further vector columns that the place cannot hold.
+        """
         ...
 
     def finish(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from vexarrow.errors import SchemaError
+from vexarrow.errors import SchemaError, Unsupported
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -206,6 +206,13 @@ def with_dim(batch: pa.RecordBatch, length: int) -> pa.RecordBatch:
     nulls = no_vectors(batch.num_rows, length)
     changed: pa.RecordBatch = batch.set_column(at, pa.field("vector", nulls.type), nulls)
     return changed
+
+
+def refuse_further(batch: pa.RecordBatch, place: str) -> None:
+    """Raise Unsupported when the batch has further vector columns, for a place that can hold one vector a record."""
+    further = [name for name in batch.schema.names if name.startswith(EXTRA_VECTORS)]
+    if further:
+        raise Unsupported(f"{place} holds one vector a record and no {', '.join(further)}")
 
 
 # -- ids ------------------------------------------------------------------------------------------------

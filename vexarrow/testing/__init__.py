@@ -30,4 +30,15 @@ from vexarrow.testing.facts import Fact, facts  # noqa: E402
 from vexarrow.testing.format_contract import FormatContract  # noqa: E402
 from vexarrow.testing.spots import Spot, copied, pages, read, write  # noqa: E402
 
-__all__ = ["ConnectorContract", "Fact", "FormatContract", "Spot", "copied", "facts", "pages", "read", "samples", "write"]
+__all__ = [
+    "ConnectorContract",
+    "Fact",
+    "FormatContract",
+    "Spot",
+    "copied",
+    "facts",
+    "pages",
+    "read",
+    "samples",
+    "write",
+]

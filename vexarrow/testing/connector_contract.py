@@ -1,21 +1,17 @@
 """What connectors promise on top: loading by id, as declared, and whole batches."""
 
+# ruff: noqa: D102 - the name of a test states the behaviour
+
 from __future__ import annotations
 
 from typing import ClassVar
 
 import pyarrow as pa
-import pytest
-
 from vexarrow.protocols import Capabilities
 from vexarrow.testing import samples
 from vexarrow.testing.contract import Contract, in_any_order
 from vexarrow.testing.facts import Fact
-from vexarrow.testing.spots import Spot, plan_of, write
-
-
-class Interrupted(Exception):
-    """Something that goes wrong in the middle."""
+from vexarrow.testing.spots import Spot, interrupted, write
 
 
 class ConnectorContract(Contract):
@@ -58,24 +54,20 @@ class ConnectorContract(Contract):
     def test_a_run_that_failed_can_be_repeated(self, spot: Spot, capabilities: Capabilities) -> None:
         sample = self.fit(samples.many(60))
         loaded = sample.slice(0, 40)
-        with pytest.raises(Interrupted), spot.target().sink() as sink:
-            sink.prepare(plan_of([sample]))
-            sink.load(loaded)
-            raise Interrupted
+        interrupted(spot, loaded)
         write(spot, sample)
         before = [] if capabilities.idempotent else self.expected(loaded)
         assert in_any_order(self.found(spot)) == in_any_order(before + self.expected(sample))
 
     def test_what_was_loaded_stays_when_the_run_fails_later(self, spot: Spot) -> None:
         loaded = self.fit(samples.many(40))
-        with pytest.raises(Interrupted), spot.target().sink() as sink:
-            sink.prepare(plan_of([loaded]))
-            sink.load(loaded)
-            raise Interrupted
+        interrupted(spot, loaded)
         assert in_any_order(self.found(spot)) == in_any_order(self.expected(loaded))
 
 
 def second_version() -> pa.RecordBatch:
     """The first ten records of `samples.many`, with nothing but an id and another vector, or null."""
     ids = samples.many(10).column("id")
-    return samples.batch({"id": ids, "text": [f"second {row}" for row in range(10)]}, vector=samples.vectors(10, 8, seed=8))
+    return samples.batch(
+        {"id": ids, "text": [f"second {row}" for row in range(10)]}, vector=samples.vectors(10, 8, seed=8)
+    )

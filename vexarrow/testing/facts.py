@@ -45,8 +45,8 @@ def facts(batches: pa.RecordBatch | Iterable[pa.RecordBatch], *, verbatim: bool 
 
 
 def _by_value(fact: Fact) -> Fact:
-    documents = {name: _canonical(getattr(fact, name)) for name in ("metadata", "extra")}
-    return fact._replace(**documents, source_store=None, vex_version=None)
+    metadata, extra = _canonical(fact.metadata), _canonical(fact.extra)
+    return fact._replace(metadata=metadata, extra=extra, source_store=None, vex_version=None)
 
 
 def _canonical(text: str | None) -> str | None:

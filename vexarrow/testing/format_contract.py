@@ -1,5 +1,7 @@
 """What formats promise on top: files appear whole or not at all, and are never replaced unasked."""
 
+# ruff: noqa: D102 - the name of a test states the behaviour
+
 from __future__ import annotations
 
 import os
@@ -16,11 +18,7 @@ from vexarrow.selection import Selection
 from vexarrow.testing import samples
 from vexarrow.testing.contract import Contract
 from vexarrow.testing.facts import Fact, facts
-from vexarrow.testing.spots import Spot, plan_of, read, write
-
-
-class Interrupted(Exception):
-    """Something that goes wrong in the middle."""
+from vexarrow.testing.spots import Spot, interrupted, plan_of, write
 
 
 class FormatContract(Contract):
@@ -47,8 +45,7 @@ class FormatContract(Contract):
         assert visible(tmp_path) == contents(tmp_path) != []
 
     def test_nothing_is_left_after_an_exception(self, spot: Spot, tmp_path: Path) -> None:
-        with pytest.raises(Interrupted):
-            self.interrupted(spot)
+        interrupted(spot, self.fit(samples.many(500)))
         assert sorted(tmp_path.rglob("*")) == []
 
     def test_nothing_is_left_when_nobody_finished(self, spot: Spot, tmp_path: Path) -> None:
@@ -70,8 +67,7 @@ class FormatContract(Contract):
         self, spot: Spot, hundred: list[Fact], tmp_path: Path
     ) -> None:
         before = sorted(tmp_path.rglob("*"))
-        with pytest.raises(Interrupted):
-            self.interrupted(spot, overwrite=True)
+        interrupted(spot, self.fit(samples.many(500)), overwrite=True)
         assert sorted(tmp_path.rglob("*")) == before
         assert self.found(spot) == hundred
 
@@ -105,14 +101,6 @@ class FormatContract(Contract):
             complaints.append(error)
         assert complaints
         assert set(seen) < set(self.expected(sample))
-
-    def interrupted(self, spot: Spot, *, overwrite: bool = False) -> None:
-        """Load some records, then fail. Raises Interrupted."""
-        with spot.target(overwrite=overwrite).sink() as sink:
-            sample = self.fit(samples.many(500))
-            sink.prepare(plan_of([sample]))
-            sink.load(sample)
-            raise Interrupted
 
 
 def contents(folder: Path) -> list[Path]:

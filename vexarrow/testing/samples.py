@@ -17,7 +17,7 @@ TEXTS = (
     "",
     " spaces ",
     "two\r\nlines\tand a tab",
-    'quotes " \' and \\ backslashes',
+    "quotes \" ' and \\ backslashes",
     "Grüße, 世界",
     "astral 😀 and a family 👩‍👩‍👧",
     "line separators \u2028 \u2029 \x85",
@@ -64,8 +64,13 @@ EXTRAS = (
     '{"source":"x","nested":{"a":[1,2.0]},"big":123456789012345678901234567890}',
     '{"ключ":"значение"}',
 )
-_BITS = (0x00000000, 0x80000000, 0x00000001, 0x807FFFFF, 0x00800000, 0x7F7FFFFF, 0xFF7FFFFF, 0x3F800000)
-_BITS += (0x3F800001, 0x3DCCCCCD, 0x3EAAAAAB, 0xC0490FDB, 0x4B7FFFFF, 0x4B800001, 0x322BCC77, 0x60AD78EC)
+_BITS = np.array(
+    [
+        *(0x00000000, 0x80000000, 0x00000001, 0x807FFFFF, 0x00800000, 0x7F7FFFFF, 0xFF7FFFFF, 0x3F800000),
+        *(0x3F800001, 0x3DCCCCCD, 0x3EAAAAAB, 0xC0490FDB, 0x4B7FFFFF, 0x4B800001, 0x322BCC77, 0x60AD78EC),
+    ],
+    dtype="<u4",
+)
 
 
 def batch(columns: Mapping[str, Any], *, dim: int = DIM, id_type: str = "string", vector: Any = ...) -> pa.RecordBatch:
@@ -98,7 +103,7 @@ def metadata() -> pa.RecordBatch:
 
 def bits() -> pa.RecordBatch:
     """Finite float32 at the edges: -0.0, subnormals, the largest, neighbours of 1."""
-    return batch({"id": [f"id-{row}" for row in range(4)]}, vector=np.array(_BITS, "<u4").view("<f4").reshape(4, 4))
+    return batch({"id": [f"id-{row}" for row in range(4)]}, vector=_BITS.view("<f4").reshape(4, 4))
 
 
 def moments() -> pa.RecordBatch:
@@ -182,8 +187,10 @@ def only_vectors() -> pa.RecordBatch:
 
 EVERY: Mapping[str, Callable[[], pa.RecordBatch]] = {
     sample.__name__: sample
-    for sample in (texts, metadata, bits, moments, scores, names, extras, origins)
-    + (integer_ids, uuid_ids, odd_ids, mixed_ids, wide, long, one, only_vectors)
+    for sample in (
+        *(texts, metadata, bits, moments, scores, names, extras, origins),
+        *(integer_ids, uuid_ids, odd_ids, mixed_ids, wide, long, one, only_vectors),
+    )
 }
 
 
@@ -221,9 +228,10 @@ def further_vectors() -> pa.RecordBatch:
     """Records with a second dense vector, a sparse one and a multi-vector, each null in one row."""
     plain = batch({"text": ["a", "b", "c"]})
     sparse = pa.struct([("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.float32()))])
+    words = [{"indices": [1, 70], "values": [0.5, 2.0]}, None, {"indices": [], "values": []}]
     more = {
         "vector:title": records.from_matrix(vectors(3, 2), np.array([True, False, True])),
-        "sparse:words": pa.array([{"indices": [1, 70], "values": [0.5, 2.0]}, None, {"indices": [], "values": []}], sparse),
+        "sparse:words": pa.array(words, sparse),
         "multi:tokens": pa.array([None, [[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0]]], pa.list_(records.vector_type(2))),
     }
     columns = {name: plain.column(name) for name in records.BASE_NAMES}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -66,6 +66,18 @@ def write(
     return refused
 
 
+class Interrupted(Exception):
+    """Something that goes wrong in the middle of a run."""
+
+
+def interrupted(spot: Spot, batch: pa.RecordBatch, *, overwrite: bool = False) -> None:
+    """Load a batch, then fail before the end, and swallow nothing but that failure."""
+    with suppress(Interrupted), spot.target(overwrite=overwrite).sink() as sink:
+        sink.prepare(plan_of([batch]))
+        sink.load(batch)
+        raise Interrupted
+
+
 def loads(batches: Sequence[pa.RecordBatch], most: int | None) -> Iterator[pa.RecordBatch]:
     """The batches in slices of at most `most` rows; None means that there is no limit."""
     for batch in batches:
@@ -95,9 +107,7 @@ def pages(
     return found
 
 
-def read(
-    spot: Spot, *, rows: int = 1000, wanted: int = 1, selection: Selection = EVERYTHING
-) -> list[pa.RecordBatch]:
+def read(spot: Spot, *, rows: int = 1000, wanted: int = 1, selection: Selection = EVERYTHING) -> list[pa.RecordBatch]:
     """All batches of all partitions, just as the source gives them."""
     with spot.source().source(selection) as source:
         return [page.batch for part in source.partitions(wanted) for page in pages(source, part, rows)]
