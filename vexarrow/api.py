@@ -197,7 +197,7 @@ def _against_sidecar(place: Place) -> list[Finding]:
 
 
 def _has_sidecar(place: Place) -> bool:
-    """Whether the place is a file of the interchange format itself, with its sidecar and its version in every record."""
+    """Whether the place is a file of the interchange format itself, with a sidecar and its version in every record."""
     from vexarrow.protocols import Format
 
     return isinstance(place.plugin, Format) and place.plugin.sidecar

@@ -7,9 +7,9 @@ Definition, version 1, exact enough to be computed by somebody else:
    bytes; a null field is "-". Then, for every further vector column in which the record is not null, sorted by column
    name: the name and the value, as netstrings.
 2. The bytes of a field: text in UTF-8; vectors as little-endian float32, bit for bit; metadata and extra in canonical
-   JSON (see `jsontext.canonical`), text that is no JSON as it is; created_at as the decimal number of microseconds since
-   1970 UTC; score as a little-endian float64. A null modality counts as "text". The value of a sparse vector is its
-   indices as little-endian uint32 followed by its values as float32; of a multi-vector all its float32 in order.
+   JSON (see `jsontext.canonical`), text that is no JSON as it is; created_at as the decimal number of microseconds
+   since 1970 UTC; score as a little-endian float64. A null modality counts as "text". The value of a sparse vector is
+   its indices as little-endian uint32 followed by its values as float32; of a multi-vector all its float32 in order.
 3. The SHA-256 of every record's byte string, as a little-endian integer, is added up modulo 2^256. The digest is
    "sum-sha256:" and the sum in 64 hexadecimal digits, most significant first.
 

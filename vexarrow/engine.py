@@ -13,6 +13,7 @@ from vexarrow import rejects as rejected
 from vexarrow._version import __version__
 from vexarrow.digest import ContentDigest
 from vexarrow.errors import UsageError, VexError
+from vexarrow.location import redact
 from vexarrow.places import Place
 from vexarrow.progress import Progress, Silent
 from vexarrow.protocols import Description, Format, Manifest, Page, Partition, Reject, Sink, Source, Transform
@@ -109,8 +110,8 @@ def _partition(state: Run, source: Source, sink: Sink, part: Partition, describe
         for page in pages:
             _page(state, sink, page, counts)
             state.progress.advance(page.batch.num_rows + page.skipped + len(page.rejects))
-    counts.check(part.key)
-    state.partitions[part.key] = counts
+    counts.check(redact(part.key))
+    state.partitions[redact(part.key)] = counts
 
 
 def page_rows(dim: int | None) -> int:

@@ -47,8 +47,8 @@ def translated(path: str) -> Iterator[None]:
     name = redact(path) if path != STANDARD_STREAM else "the standard stream"
     try:
         yield
-    except VexError:
-        raise
+    except (VexError, BrokenPipeError):
+        raise  # a reader of our stdout that has seen enough is no error of ours
     except (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowException) as error:
         raise DataError(f"{name}: {_first_line(error)}") from error
     except ImportError as error:

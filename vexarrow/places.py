@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from vexarrow import files, plugins
-from vexarrow.errors import Unsupported, UsageError
+from vexarrow.errors import NotFound, Unsupported, UsageError
 from vexarrow.location import STANDARD_STREAM, Location, expand, is_url, query_options, redact, scheme
 from vexarrow.protocols import Capabilities, Connector, Format, Option, Sink, Source
 from vexarrow.selection import Selection
@@ -42,6 +42,10 @@ class Place:
         opener = self.plugin.source if isinstance(self.plugin, Connector) else self.plugin.open_reader
         if opener is None:
             raise Unsupported(f"{self.plugin.name} cannot be read from")
+        if self.is_stream and isinstance(self.plugin, Format) and not self.plugin.streams:
+            raise Unsupported(
+                f"{self.plugin.name} cannot be read from stdin: it is read from its end, so it has to be a file"
+            )
         return opener(self.location, selection)
 
     def sink(self) -> AbstractContextManager[Sink]:
@@ -145,17 +149,24 @@ def _format_inside(text: str) -> Format | None:
 
 
 def _by_magic(text: str) -> Connector | Format | None:
-    """The plugin whose magic bytes a local file starts with."""
+    """The plugin whose magic bytes a file starts with. Raises NotFound."""
+    if not is_url(text) and not os.path.lexists(text):
+        raise UsageError(_unclear(text)) if _near(text) else NotFound(f"{text}: no such file")
     with files.open_input(text) as stream:
         head = stream.read(16)
     every: list[Connector | Format] = [*plugins.formats().values(), *plugins.connectors().values()]
     return next((one for one in every if one.magic and head.startswith(one.magic)), None)
 
 
-def _unclear(text: str) -> str:
+def _near(text: str) -> list[str]:
+    """The plugin name that somebody may have meant, unless the text looks like a path."""
     names = [*plugins.connectors(), *plugins.formats()]
-    near = difflib.get_close_matches(text.lower(), names, n=1)
-    if near and "." not in text and "/" not in text:
+    return [] if "." in text or "/" in text else difflib.get_close_matches(text.lower(), names, n=1)
+
+
+def _unclear(text: str) -> str:
+    near = _near(text)
+    if near:
         return f"there is no connector or format {text!r}; did you mean {near[0]!r}?"
     suffixes = ", ".join(suffix for one in plugins.formats().values() for suffix in one.suffixes)
     what = f"cannot tell what {redact(text)!r} is: its name ends in none of {suffixes}"

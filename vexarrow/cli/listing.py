@@ -80,9 +80,9 @@ def markdown() -> str:
         able = one.capabilities
         names = " ".join(f"`{suffix}`" for suffix in one.suffixes)
         cells = [f"**{one.name}** {one.summary}", _directions(one), names, _yes(able.idempotent), _yes(able.mixed_dims)]
-        rows.append(f"| {' | '.join(cells)} | {', '.join(sorted(able.pushdown)) or '–'} |")
+        rows.append(f"| {' | '.join(cells)} | {', '.join(sorted(able.pushdown)) or '-'} |")
     return "\n".join(rows)
 
 
 def _yes(able: bool) -> str:
-    return "yes" if able else "–"
+    return "yes" if able else "-"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -44,9 +45,9 @@ def _split(args: list[str], own: dict[str, Any]) -> tuple[list[str], Given]:
                 at += 1
                 rest.append(args[at])
         elif "=" in word:
-            given[_known(name)] = value
+            given[_known(name, own)] = value
         else:
-            given[_known(name)], at = _value(args, at, name)
+            given[_known(name, own)], at = _value(args, at, name)
         at += 1
     return rest, given
 
@@ -70,12 +71,13 @@ def _all_options() -> dict[str, bool]:
     return {prefix + name: flag for name, flag in names.items() for prefix in ("", FROM, TO)}
 
 
-def _known(word: str) -> str:
+def _known(word: str, own: Iterable[str]) -> str:
     name = word.removeprefix("--")
     known = _all_options()
     if name in known:
         return name
-    near = difflib.get_close_matches(name, known, n=1)
+    mine = [option.removeprefix("--") for option in own if option.startswith("--")]
+    near = difflib.get_close_matches(name, [*mine, *known], n=1)
     raise UsageError(f"no such option: {word}" + (f"; did you mean --{near[0]}?" if near else ""))
 
 
