@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from vexarrow import files
+from vexarrow import files, records
 from vexarrow.errors import UsageError
 from vexarrow.lines import lines
 from vexarrow.location import Location
@@ -54,6 +54,7 @@ class JsonlSink:
 
     def load(self, batch: pa.RecordBatch) -> Sequence[Reject]:
         """Append a line for every record. Durable after `finish`, not before: the file appears whole or not at all."""
+        records.refuse_further(batch, str(self._output.path))
         encoded, rejects = lines(batch)
         self._wait()
         self._records += len(encoded)
