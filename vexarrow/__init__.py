@@ -2,7 +2,7 @@
 
 >>> import vexarrow
 >>> vexarrow.copy("memories.vmig.jsonl", "memories.parquet").counts.written
-200
+160
 """
 
 from __future__ import annotations

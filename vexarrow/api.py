@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vexarrow.errors import DataError, SchemaError, UsageError
 from vexarrow.places import SINK, SOURCE, Place, resolve
@@ -47,9 +47,9 @@ def copy(
 
     Returns the Report, whose counts balance: read = written + rejected + skipped. Raises a VexError otherwise.
 
-    >>> report = copy("memories.vmig.jsonl", "memories.parquet", namespaces=["games"])
+    >>> report = copy("memories.vmig.jsonl", "games.parquet", namespaces=["games"])
     >>> report.counts.written
-    30
+    12
     """
     from vexarrow.engine import Plan, run
 
@@ -147,11 +147,44 @@ def batch_of(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     return fitted
 
 
+def write(
+    data: Any,
+    target: str,
+    *,
+    strict: bool = True,
+    rejects: str | None = None,
+    overwrite: bool = False,
+    format: str | None = None,
+    options: Options | None = None,
+    columns: Options | None = None,
+) -> Report:
+    """Write Arrow data to a place: anything with `__arrow_c_stream__`, such as a pyarrow Table or RecordBatchReader, a
+    polars DataFrame or a DuckDB result.
+
+    A canonical schema is taken as it is. Of another one the vector, id and text are found by type and name, or given in
+    `columns` ("vector-column", "id-column", "text-column"); all other columns become metadata. `strict`: a record that
+    cannot be written raises TooManyRejects; else it goes to the rejects file. Raises SchemaError when there is no
+    column that can be the id or the vector.
+
+    >>> import pyarrow as pa
+    >>> vectors = pa.array([[1.0, 0.0], [0.0, 1.0]], type=pa.list_(pa.float32(), 2))
+    >>> table = pa.table({"id": ["a", "b"], "vector": vectors, "topic": ["x", "y"]})
+    >>> write(table, "two.vmig.jsonl").counts.written
+    2
+    """
+    from vexarrow.engine import Plan, run
+    from vexarrow.places import Memory
+
+    place = resolve(target, options, side=SINK, format=format, overwrite=overwrite)
+    source = Memory(data, dict(columns or {}))
+    return run(Plan(source, place, most_rejects=1 if strict else None, rejects_path=rejects))
+
+
 def inspect(location: str, *, format: str | None = None, options: Options | None = None) -> Inspection:
     """What is in a place: counts, dimensions, namespaces, norms, metadata keys, duplicates. One pass, bounded memory.
 
     >>> inspect("memories.vmig.jsonl").to_json()["records"]
-    200
+    160
     """
     return inspect_place(resolve(location, options, side=SOURCE, format=format), Selection())
 

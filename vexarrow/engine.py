@@ -14,7 +14,7 @@ from vexarrow._version import __version__
 from vexarrow.digest import ContentDigest
 from vexarrow.errors import UsageError, VexError
 from vexarrow.location import redact
-from vexarrow.places import Place
+from vexarrow.places import Memory, Place
 from vexarrow.progress import Progress, Silent
 from vexarrow.protocols import Description, Format, Manifest, Page, Partition, Reject, Sink, Source, Transform
 from vexarrow.readahead import read_ahead
@@ -38,7 +38,7 @@ class Plan:
     records a page, None for what fits `PAGE_BYTES`. `mark_imported`: note the import in the source's sidecar.
     """
 
-    source: Place
+    source: Place | Memory
     target: Place
     selection: Selection = Selection()
     transforms: Sequence[Transform] = ()
@@ -198,11 +198,13 @@ def _check_apart(plan: Plan) -> None:
 # -- after the run --------------------------------------------------------------------------------------
 
 
-def _has_sidecar(place: Place) -> bool:
-    return isinstance(place.plugin, Format) and place.plugin.sidecar and not place.is_stream
+def _has_sidecar(place: Place | Memory) -> bool:
+    if isinstance(place, Memory) or place.is_stream:
+        return False
+    return isinstance(place.plugin, Format) and place.plugin.sidecar
 
 
-def _data_path(place: Place) -> str:
+def _data_path(place: Place | Memory) -> str:
     return place.location.target
 
 

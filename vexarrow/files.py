@@ -282,7 +282,11 @@ class Output:
             if self.path == STANDARD_STREAM:
                 self._raw.flush()
             elif is_url(self.path):
-                self._raw.discard()
+                try:
+                    self._raw.discard()
+                finally:
+                    # Else fsspec flushes once more when the object is collected: an upload that nobody finishes.
+                    self._raw.closed = True
             else:
                 self._raw.close()
                 os.unlink(self.temporary)

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from vexarrow import files, plugins
 from vexarrow.errors import NotFound, Unsupported, UsageError
@@ -54,6 +55,39 @@ class Place:
         if opener is None:
             raise Unsupported(f"{self.plugin.name} cannot be written to")
         return opener(self.location)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Arrow data in memory as a place to read from, once. `data` is anything with `__arrow_c_stream__`."""
+
+    data: Any
+    options: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return "memory"
+
+    @property
+    def location(self) -> Location:
+        """A location that names nothing on disk."""
+        return Location(self.plugin.name, "", self.options)
+
+    @property
+    def plugin(self) -> Format:
+        """The format that reads Arrow data."""
+        return next(one for one in plugins.formats().values() if one.open_memory)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the format can hold and do."""
+        return self.plugin.capabilities
+
+    def source(self, selection: Selection) -> AbstractContextManager[Source]:
+        """Open for reading. Raises SchemaError when no column can be the id or the vector."""
+        import pyarrow as pa
+
+        assert self.plugin.open_memory is not None  # noqa: S101 - how the plugin was found
+        return self.plugin.open_memory(pa.RecordBatchReader.from_stream(self.data), self.location, selection)
 
 
 def resolve(

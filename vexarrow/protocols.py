@@ -184,6 +184,7 @@ class Capabilities:
 
 SourceOpener = Callable[["Location", "Selection"], AbstractContextManager[Source]]
 SinkOpener = Callable[["Location"], AbstractContextManager[Sink]]
+MemoryOpener = Callable[["pa.RecordBatchReader", "Location", "Selection"], AbstractContextManager[Source]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,7 @@ class Format:
 
     `suffixes`: longest first. `compressions`: suffixes that may follow (".gz"). `streams`: works on stdin and stdout.
     `directory`: is what a directory is written as when nothing else is said. `sidecar`: a file of statistics is written
-    beside each output.
+    beside each output. `open_memory`: opens Arrow data that is in memory as a source.
     """
 
     name: str
@@ -228,3 +229,4 @@ class Format:
     directory: bool = False
     sidecar: bool = False
     magic: bytes | None = None
+    open_memory: MemoryOpener | None = None

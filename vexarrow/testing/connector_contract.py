@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import pyarrow as pa
+
 from vexarrow.protocols import Capabilities
 from vexarrow.testing import samples
 from vexarrow.testing.contract import Contract, in_any_order
@@ -40,11 +41,18 @@ class ConnectorContract(Contract):
         kept = [fact for fact in hundred if not capabilities.idempotent or fact.id not in ids]
         assert in_any_order(self.found(spot)) == in_any_order(kept + self.expected(changed))
 
-    def test_the_last_record_of_an_id_wins_within_a_batch(self, spot: Spot, capabilities: Capabilities) -> None:
+    def test_an_id_that_comes_twice_in_a_run_is_rejected_or_the_last_one_counts(
+        self, spot: Spot, capabilities: Capabilities
+    ) -> None:
         first, last = self.fit(samples.many(3)), self.fit(second_version().slice(0, 3))
-        write(spot, pa.Table.from_batches([first, last]).combine_chunks().to_batches()[0])
-        before = [] if capabilities.idempotent else self.expected(first)
-        assert in_any_order(self.found(spot)) == in_any_order(before + self.expected(last))
+        both = pa.Table.from_batches([first, last]).combine_chunks().to_batches()[0]
+        refused = write(spot, both)
+        if refused:
+            assert refused == [("duplicate-id", identity) for identity in last.column("id").to_pylist()]
+            kept = self.expected(first)
+        else:
+            kept = ([] if capabilities.idempotent else self.expected(first)) + self.expected(last)
+        assert in_any_order(self.found(spot)) == in_any_order(kept)
 
     def test_loading_adds_to_what_is_there(self, spot: Spot, hundred: list[Fact]) -> None:
         more = self.fit(samples.many(130)).slice(100)

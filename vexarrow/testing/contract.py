@@ -104,16 +104,12 @@ class Contract:
     # -- round trips ----------------------------------------------------------------------------------------------
 
     @pytest.mark.parametrize("name", samples.EVERY)
-    def test_records_come_back_bit_by_bit(self, spot: Spot, name: str) -> None:
+    def test_records_come_back_bit_by_bit_and_so_does_their_content_digest(self, spot: Spot, name: str) -> None:
         sample = self.fit(samples.EVERY[name]())
         assert write(spot, sample) == []
-        assert self.found(spot) == self.expected(sample)
-
-    @pytest.mark.parametrize("name", samples.EVERY)
-    def test_the_content_digest_is_the_same_before_and_after(self, spot: Spot, name: str) -> None:
-        sample = self.fit(samples.EVERY[name]())
-        write(spot, sample)
-        assert digest(read(spot, rows=2)) == digest([sample])
+        found = read(spot, rows=2)
+        assert self.comparable(facts(found, verbatim=self.verbatim)) == self.expected(sample)
+        assert digest(found) == digest([sample])
 
     @pytest.mark.parametrize("name", samples.HARD)
     def test_what_cannot_be_held_is_rejected_and_all_else_is_kept(self, spot: Spot, name: str) -> None:
@@ -179,15 +175,15 @@ class Contract:
         assert self.found(spot) == []
 
     def test_many_loads_and_many_pages_hold_every_record(self, spot: Spot) -> None:
-        batches = [self.fit(samples.many(3000)).slice(at, 700) for at in range(0, 3000, 700)]
+        batches = [self.fit(samples.many(2000)).slice(at, 700) for at in range(0, 2000, 700)]
         assert write(spot, batches) == []
         assert self.found(spot, rows=999) == self.expected(*batches)
 
-    @pytest.mark.parametrize("rows", [1, 7, 100])
+    @pytest.mark.parametrize("rows", [1, 5, 100])
     def test_reading_goes_on_right_after_any_cursor_or_is_refused(
         self, spot: Spot, capabilities: Capabilities, rows: int
     ) -> None:
-        sample = self.fit(samples.many(22))
+        sample = self.fit(samples.many(12))
         write(spot, sample)
         with spot.source().source(Selection()) as source:
             parts = source.partitions(1)
@@ -233,7 +229,7 @@ class Contract:
         assert self.comparable(facts(batches, verbatim=self.verbatim)) == hundred
 
     def test_a_batch_of_the_largest_size_is_loaded_at_once(self, spot: Spot, capabilities: Capabilities) -> None:
-        rows = capabilities.max_rows or 10_000
+        rows = capabilities.max_rows or 5_000
         with spot.target().sink() as sink:
             sample = self.fit(samples.many(rows, dim=2))
             sink.prepare(plan_of([sample]))

@@ -78,7 +78,7 @@ class FormatContract(Contract):
 
     @pytest.mark.skipif(sys.platform != "linux", reason="counts what the kernel read")
     def test_describing_reads_a_small_part_of_the_file(self, spot: Spot, tmp_path: Path) -> None:
-        write(spot, self.fit(samples.many(2000, dim=512)))
+        write(spot, self.fit(samples.many(1000, dim=256)))
         size = sum(file.stat().st_size for file in contents(tmp_path))
         with spot.source().source(Selection()) as source:
             start = bytes_read()

@@ -228,7 +228,7 @@ def further_vectors() -> pa.RecordBatch:
     """Records with a second dense vector, a sparse one and a multi-vector, each null in one row."""
     plain = batch({"text": ["a", "b", "c"]})
     sparse = pa.struct([("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.float32()))])
-    words = [{"indices": [1, 70], "values": [0.5, 2.0]}, None, {"indices": [], "values": []}]
+    words: list[Any] = [{"indices": [1, 70], "values": [0.5, 2.0]}, None, {"indices": [], "values": []}]
     more = {
         "vector:title": records.from_matrix(vectors(3, 2), np.array([True, False, True])),
         "sparse:words": pa.array(words, sparse),
