@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vexarrow import records
 from vexarrow.jsontext import Malformed, canonical
@@ -74,7 +75,7 @@ def record_bytes(batch: pa.RecordBatch) -> Iterator[bytes]:
         _times(batch),
         _scores(batch),
         _texts(batch, "modality", "text"),
-        _documents(batch, "extra"),
+        _documents(_without_id_marks(batch), "extra"),
     ]
     names = sorted(name for name in batch.schema.names if name.startswith(records.EXTRA_VECTORS))
     columns.extend(_further(name, batch.column(name)) for name in names)
@@ -107,6 +108,16 @@ def _documents(batch: pa.RecordBatch, name: str) -> Sequence[bytes]:
         return [b"-"] * len(column)
     raws = [None if text is None else _canonical(text) for text in column.to_pylist()]
     return [b"-" if raw is None else b"%d:%b" % (len(raw), raw) for raw in raws]
+
+
+def _without_id_marks(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with what only tells whether an id was an integer taken out of `extra`."""
+    column = records.storage(batch.column("extra"))
+    if column.null_count == len(column) or not pc.any(pc.starts_with(column, '{"id":')).as_py():
+        return batch
+    bare = [records.without_id_mark(text)[0] for text in column.to_pylist()]
+    at = batch.schema.get_field_index("extra")
+    return batch.set_column(at, batch.schema.field(at), records.json_array(bare))
 
 
 def _canonical(text: str) -> bytes:

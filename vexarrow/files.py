@@ -196,11 +196,19 @@ def open_raw(path: str) -> Iterator[IO[bytes]]:
 
 def _open_raw(path: str) -> Any:
     if path == STANDARD_STREAM:
-        return sys.stdin.buffer
+        return _stdin()
     if is_url(path):
         fs, inner = filesystem(path)
         return fs.open(inner, "rb")
     return open(path, "rb", buffering=0)
+
+
+def _stdin() -> Any:
+    """Standard input without Python's buffer, whose lock a thread that still waits for input would keep at the end."""
+    try:
+        return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    except (OSError, AttributeError, ValueError):
+        return sys.stdin.buffer
 
 
 def _decompressed(raw: Any, codec: str) -> Any:
@@ -288,7 +296,8 @@ class Output:
                     # Else fsspec flushes once more when the object is collected: an upload that nobody finishes.
                     self._raw.closed = True
             else:
-                self._raw.close()
+                with suppress(OSError):
+                    self._raw.close()  # flushes, which a full disk refuses
                 os.unlink(self.temporary)
 
 

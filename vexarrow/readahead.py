@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 _POLL = 0.1
+_PATIENCE = 2.0
 
 
 @contextmanager
@@ -26,7 +27,8 @@ def read_ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Iterator[Item]
         yield _consume(waiting)
     finally:
         stop.set()
-        thread.join()
+        # A generator that waits for input which never comes (a terminal, a pipe) cannot be closed; it ends with us.
+        thread.join(_PATIENCE)
 
 
 def _produce(items: Iterable[Any], waiting: queue.Queue[tuple[bool, Any]], stop: threading.Event) -> None:

@@ -157,6 +157,7 @@ def matrix(column: pa.FixedSizeListArray | pa.ChunkedArray) -> NDArray[np.float3
     if data is None or not len(child):
         return np.zeros((len(column), length), dtype=np.float32)
     flat = np.frombuffer(data, dtype=np.float32, count=len(child), offset=4 * child.offset)
+    flat.flags.writeable = False
     return flat.reshape(len(column), length)
 
 
@@ -229,15 +230,27 @@ def with_id_type(batch: pa.RecordBatch, kind: str) -> pa.RecordBatch:
         return batch.replace_schema_metadata({**(batch.schema.metadata or {}), ID_TYPE_KEY: kind.encode()})
     ids = batch.column("id").to_pylist()
     extras = storage(batch.column("extra")).to_pylist()
-    marked = [_marked(key, extra, was) for key, extra in zip(ids, extras, strict=True)]
+    marked = [_marked(key, extra, was, kind) for key, extra in zip(ids, extras, strict=True)]
     at = batch.schema.get_field_index("extra")
     changed = batch.set_column(at, batch.schema.field(at), json_array(marked))
     return changed.replace_schema_metadata({**(batch.schema.metadata or {}), ID_TYPE_KEY: kind.encode()})
 
 
-def _marked(key: str, extra: str | None, was: str) -> str:
-    """`extra` with the id in the JSON form of its kind as first key, unless one is there already."""
-    if extra is not None and extra.startswith('{"id":'):
-        return extra
-    mark = f'{{"id":{key}' if was == "int" else f'{{"id":{json.dumps(key, ensure_ascii=False)}'
-    return mark + ("," + extra[1:] if extra is not None and extra != "{}" else "}")
+def without_id_mark(extra: str | None) -> tuple[str | None, str | None]:
+    """`extra` without a verbatim "id" as its first key, None if nothing else is left; and that id as it is written."""
+    if extra is None or not extra.startswith('{"id":'):
+        return extra, None
+    from vexarrow.jsontext import members
+
+    (_, _, mark), *rest = members(extra)
+    return "{" + ",".join(f"{key}:{value}" for _, key, value in rest) + "}" if rest else None, mark
+
+
+def _marked(key: str, extra: str | None, was: str, kind: str) -> str | None:
+    """`extra` with the id in its JSON form as first key where that is not what the ids of its stream are."""
+    bare, mark = without_id_mark(extra)
+    if mark is None:
+        mark = key if was == "int" else json.dumps(key, ensure_ascii=False)
+    if mark.startswith('"') == (kind != "int"):
+        return bare
+    return f'{{"id":{mark}' + ("," + bare[1:] if bare is not None and bare != "{}" else "}")

@@ -11,6 +11,7 @@ import base64
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
@@ -57,7 +58,8 @@ class Rejects:
     def close(self) -> None:
         """Close the file, if there was anything to write."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):
+                self._file.close()  # every line is flushed; what a full disk refused was an error when it was written
 
 
 def as_json(reject: Reject) -> bytes:

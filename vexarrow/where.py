@@ -95,10 +95,21 @@ class Condition:
         self.needs_vectors = bool(_VECTORS.search(re.sub(r"'(?:[^']|'')*'", "", sql)))
         self._query = f"SELECT coalesce(({rewrite(sql)}), false) AS keep FROM batch"
         self._connection: Any = duckdb.connect(config={"threads": 1, "enable_external_access": "false"})
+        self._check(f"FROM batch WHERE ({rewrite(sql)})")
+
+    def _check(self, query: str) -> None:
+        """Refuse what DuckDB does not take as the condition of a row: aggregates, windows, and values that are no
+        boolean."""
+        import duckdb
+
         try:
             self.mask(records.empty())
+            self._connection.sql(query)
+            kind = str(self._connection.sql(f"SELECT ({rewrite(self.sql)}) AS keep FROM batch").types[0])
         except duckdb.Error as error:
-            raise UsageError(f"--where {sql!r}: {str(error).splitlines()[0]}") from error
+            raise UsageError(f"--where {self.sql!r}: {str(error).splitlines()[0]}") from error
+        if kind not in ("BOOLEAN", '"NULL"', "NULL"):
+            raise UsageError(f"--where {self.sql!r}: is {kind}, not a condition that holds or does not")
 
     def mask(self, batch: pa.RecordBatch) -> NDArray[np.bool_]:
         """Which rows of the batch the condition holds for; null counts as no. Columns it may use: those of a record
