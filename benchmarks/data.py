@@ -123,9 +123,7 @@ def make(sample: Path, records: int, suffixes: list[str]) -> None:
 
 def main() -> None:
     """Make inputs; a process of its own, so that the process that measures stays small."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.data", description="Make the inputs of the benchmarks."
-    )
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description="Make the inputs of the benchmarks.")
     parser.add_argument("--records", type=int, action="append", help="default: 100000 and 1000000")
     parser.add_argument("--sample", type=Path, help="default: the largest .vmig.jsonl in tests/data")
     parser.add_argument("--only", choices=list(BYTES), action="append", help="default: all three")

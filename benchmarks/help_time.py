@@ -11,11 +11,11 @@ from benchmarks.measure import Contender
 from benchmarks.question import PYTHON, VEX, Question, main
 
 
-def ours(inputs: Inputs, scratch: Path) -> list[Contender]:  # noqa: ARG001 - reads and writes nothing
+def ours(inputs: Inputs, scratch: Path) -> list[Contender]:
     return [Contender("vex --help", (VEX, "--help"))]
 
 
-def rivals(inputs: Inputs, scratch: Path) -> list[Contender]:  # noqa: ARG001 - reads and writes nothing
+def rivals(inputs: Inputs, scratch: Path) -> list[Contender]:
     return [Contender("import click", (PYTHON, "-c", "import click"))]
 
 

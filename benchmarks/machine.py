@@ -29,9 +29,7 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     if node := shutil.which("node"):
-        found["node"] = subprocess.run(
-            [node, "--version"], check=True, capture_output=True, text=True
-        ).stdout.strip()
+        found["node"] = subprocess.run([node, "--version"], check=True, capture_output=True, text=True).stdout.strip()
     return found
 
 

@@ -60,9 +60,7 @@ def measure(command: Sequence[str | Path]) -> Run:
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             errors.seek(0)
-            raise SystemExit(
-                f"{command}: exit {process.returncode}\n{errors.read()[-2000:].decode(errors='replace')}"
-            )
+            raise SystemExit(f"{command}: exit {process.returncode}\n{errors.read()[-2000:].decode(errors='replace')}")
     return Run(wall, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
 
 

@@ -19,10 +19,7 @@ def ours(inputs: Inputs, scratch: Path) -> list[Contender]:
 
 def rivals(inputs: Inputs, scratch: Path) -> list[Contender]:
     output = scratch / "out.jsonl"
-    return [
-        rival("parquet_to_jsonl", name, inputs.parquet, output, inputs.records)
-        for name in ("duckdb", "polars")
-    ]
+    return [rival("parquet_to_jsonl", name, inputs.parquet, output, inputs.records) for name in ("duckdb", "polars")]
 
 
 QUESTION = Question(

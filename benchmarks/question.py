@@ -23,7 +23,7 @@ VEX = PYTHON.with_name("vex")
 Shown = Mapping[int, Mapping[str, str]]  # commands by number of records, then by contender
 
 
-def nobody(inputs: data.Inputs, scratch: Path) -> list[Contender]:  # noqa: ARG001 - as the others
+def nobody(inputs: data.Inputs, scratch: Path) -> list[Contender]:
     """No rivals: the question compares vex with itself."""
     return []
 
@@ -61,9 +61,7 @@ def npm(*arguments: str | Path, output: Path | None = None, records: int | None 
 
 def options(question: Question, given: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{question.name}", description=question.text)
-    parser.add_argument(
-        "--records", type=int, action="append", help="repeatable; the goals are for the default"
-    )
+    parser.add_argument("--records", type=int, action="append", help="repeatable; the goals are for the default")
     parser.add_argument("--runs", type=int, default=5, help="after one warm-up")
     parser.add_argument("--sample", type=Path, help="default: the largest .vmig.jsonl in tests/data")
     parser.add_argument("--rivals-only", action="store_true", help="without vex; nothing is written down")

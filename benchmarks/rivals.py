@@ -9,9 +9,7 @@ import sys
 from collections.abc import Callable
 
 TEXTS = ("id", "text", "model", "namespace", "created_at", "source_store", "modality", "vex_version")
-BLOCK = (
-    8 << 20
-)  # bytes that pyarrow parses at a time: faster than its default of 1 MiB, at the price of memory
+BLOCK = 8 << 20  # bytes that pyarrow parses at a time: faster than its default of 1 MiB, at the price of memory
 
 
 def polars_jsonl_to_parquet(source: str, target: str) -> None:
@@ -60,18 +58,14 @@ def pyarrow_jsonl_to_parquet(source: str, target: str) -> None:
 def duckdb_parquet_to_jsonl(source: str, target: str) -> None:
     import duckdb
 
-    records = (
-        f"SELECT * REPLACE (metadata::JSON AS metadata) FROM '{source}'"  # an object again, not a string
-    )
+    records = f"SELECT * REPLACE (metadata::JSON AS metadata) FROM '{source}'"  # an object again, not a string
     duckdb.sql(f"COPY ({records}) TO '{target}' (FORMAT json)")
 
 
 def polars_parquet_to_jsonl(source: str, target: str) -> None:
     import polars as pl
 
-    pl.scan_parquet(source).sink_ndjson(
-        target
-    )  # metadata stays a string inside the JSON: less work than ours
+    pl.scan_parquet(source).sink_ndjson(target)  # metadata stays a string inside the JSON: less work than ours
 
 
 RIVALS: dict[str, dict[str, Callable[[str, str], None]]] = {

@@ -11,11 +11,11 @@ from benchmarks.measure import Contender
 from benchmarks.question import VEX, Question, main, npm
 
 
-def ours(inputs: Inputs, scratch: Path) -> list[Contender]:  # noqa: ARG001 - writes nothing
+def ours(inputs: Inputs, scratch: Path) -> list[Contender]:
     return [Contender("vex", (VEX, "validate", inputs.jsonl))]
 
 
-def rivals(inputs: Inputs, scratch: Path) -> list[Contender]:  # noqa: ARG001 - writes nothing
+def rivals(inputs: Inputs, scratch: Path) -> list[Contender]:
     return npm("validate", inputs.jsonl)
 
 

@@ -100,9 +100,7 @@ def vektor(path: Path, sample: list[Record], blocks: Iterator[Block]) -> None:
     for start, vectors in blocks:
         table = vectors.astype("<f4", copy=False)
         numbered = ((divmod(number, len(sample)), vector) for number, vector in enumerate(table, start))
-        records = (
-            (f"{sample[r]['id']}-{copy}", *columns[r], vector.tobytes()) for (copy, r), vector in numbered
-        )
+        records = ((f"{sample[r]['id']}-{copy}", *columns[r], vector.tobytes()) for (copy, r), vector in numbered)
         with database:
             database.executemany(INSERT, records)
     database.close()

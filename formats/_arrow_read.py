@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ class _Opened:
 
     reader: Any
     count: int | None
+    passed: int = 0
 
     @property
     def schema(self) -> pa.Schema:
@@ -47,6 +49,13 @@ class _Opened:
         for index, batch in enumerate(self.reader):
             if index >= low:
                 yield index, batch
+            self.passed += batch.num_rows
+
+    def rows_before(self, index: int) -> int:
+        """The number of rows before a record batch; in a stream, that has to be the current one."""
+        if self.count is None:
+            return self.passed
+        return sum(self.reader.get_batch(before).num_rows for before in range(index))
 
 
 class ArrowSource:
@@ -90,10 +99,8 @@ class ArrowSource:
         with self._opened(path) as opened:
             roles = _roles.find(opened.schema, self.location)
             scan = Scan(roles, hive_values(path), self.selection, path, rows)
-            first = 0
             for index, batch in opened.batches(start.chunk, high):
-                chunk = Batch(batch, roles, first)
-                first += chunk.rows
+                chunk = Batch(batch, roles, partial(opened.rows_before, index))
                 yield from scan.pages(chunk, start if index == start.chunk else Cursor(index))
 
     def close(self) -> None:
@@ -226,13 +233,18 @@ class _Rejoined:
 
 
 class Batch:
-    """A record batch as a chunk."""
+    """A record batch as a chunk. `first` may be a function, which is called when a row has to be named."""
 
-    def __init__(self, batch: pa.RecordBatch, roles: _roles.Roles, first: int) -> None:
+    def __init__(self, batch: pa.RecordBatch, roles: _roles.Roles, first: int | Callable[[], int]) -> None:
         self.rows = batch.num_rows
-        self.first = first
+        self._first = first
         self._light = batch.select(roles.light)
         self._heavy = batch.select(roles.heavy)
+
+    @property
+    def first(self) -> int:
+        """The number of the first row in the file."""
+        return self._first() if callable(self._first) else self._first
 
     def light(self, offset: int, count: int) -> pa.RecordBatch:
         """A slice of all columns but the vectors."""

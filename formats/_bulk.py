@@ -120,12 +120,15 @@ class Bulk:
 
     def _read(self, cut: Cut, rows: int) -> pa.RecordBatch:
         """The rest of the lines as columns. Raises when the markers are not where they belong."""
+        # Arrow's process dies of a line that is `null`, and it takes two objects in a line for two records.
+        if not cut.rest.startswith(b"{") or cut.rest.count(b"}\n{") + cut.rest.count(b"}\r\n{") != rows - 1:
+            raise _Unusual("not one object a line")
         cut.rest.decode()  # Arrow does not look whether it is UTF-8
         options = pj.ReadOptions(use_threads=False, block_size=len(cut.rest) + 1)
         table = pj.read_json(pa.BufferReader(cut.rest), read_options=options, parse_options=self._options)
-        batch = table.combine_chunks().to_batches()[0]
-        if batch.num_rows != rows:
+        if table.num_rows != rows:
             raise _Unusual("blank lines or comments")
+        batch = table.combine_chunks().to_batches()[0]
         for name, pieces in (("vector", cut.vectors), ("metadata", cut.documents)):
             marked = pc.equal(batch.column(name), _MARK).fill_null(False)
             nulls = batch.column(name).null_count

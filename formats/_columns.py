@@ -7,7 +7,7 @@ adds the vectors of the rows that are wanted, one batch a dimension, and says wh
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -196,11 +196,11 @@ def marked(extra: str | None, marks: Mapping[str, str]) -> str | None:
 
 
 def finish(
-    page: Light, heavy: pa.RecordBatch, roles: Roles, keep: Rows | None, *, first: int, file: str
+    page: Light, heavy: pa.RecordBatch, roles: Roles, keep: Rows | None, *, first: Callable[[], int], file: str
 ) -> tuple[list[pa.RecordBatch], list[Reject]]:
     """Canonical batches of the rows `keep` (None for all), one a dimension, and the records that cannot be read.
 
-    `first` is the number in the file of the first row, for messages.
+    `first` gives the number in the file of the first row, for messages; it is asked only when there is one.
     """
     rejects = []
     if page.missing is not None:
@@ -281,13 +281,20 @@ def _split(piece: _vectors.Piece, wrong: Mapping[int, object]) -> tuple[_vectors
 
 
 def _reject(
-    page: Light, heavy: pa.RecordBatch, roles: Roles, row: int, code: str, message: str, first: int, file: str
+    page: Light,
+    heavy: pa.RecordBatch,
+    roles: Roles,
+    row: int,
+    code: str,
+    message: str,
+    first: Callable[[], int],
+    file: str,
 ) -> Reject:
     lost = page.missing is not None and bool(page.missing[row])
     key = None if lost else page.batch.column("id")[row].as_py()
     record = _record(page.batch, row, lost, _vectors.text_of(heavy.column(roles.vector), row))
     place = row if page.places is None else int(page.places[row])
-    return Reject(code, f"row {first + place + 1}: {message}", id=key, record=record, file=file)
+    return Reject(code, f"row {first() + place + 1}: {message}", id=key, record=record, file=file)
 
 
 def _record(batch: pa.RecordBatch, row: int, lost: bool, vector: str) -> bytes:

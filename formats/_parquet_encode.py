@@ -85,7 +85,7 @@ class Encoder:
             self._batches.append(piece)
             self._rows += piece.num_rows
             self.buffered += size * piece.num_rows // batch.num_rows
-            if self.buffered >= ROW_GROUP_BYTES or self._rows >= ROW_GROUP_ROWS:
+            if self.buffered >= ROW_GROUP_BYTES * 0.9 or self._rows >= ROW_GROUP_ROWS:
                 self.flush()
 
     def flush(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -34,12 +35,15 @@ def reading(path: str) -> Iterator[None]:
 
 @contextmanager
 def opened(path: str) -> Iterator[tuple[Any, Any]]:
-    """A ParquetFile and the Arrow file below it. Column chunks are read piece by piece, except small ones of a remote
-    file, which come whole."""
+    """A ParquetFile, and what opens the Arrow file below it once more (mapped where it is local).
+
+    Column chunks are read piece by piece, except small ones of a remote file, which come whole.
+    """
     with reading(path):
         source = _source(path)
         try:
-            yield _parquet_file(source, remote=is_url(path)), source
+            again = (lambda: source) if is_url(path) else partial(pa.memory_map, path)
+            yield _parquet_file(source, remote=is_url(path)), again
         finally:
             source.close()
 

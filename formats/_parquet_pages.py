@@ -7,7 +7,7 @@ lies have to be decompressed. What is not just so (other encodings or page kinds
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -34,9 +34,12 @@ class _Page(NamedTuple):
 
 
 class VectorChunk:
-    """The column chunk of a vector column in one row group of a file that vexarrow wrote; `dim` values a row."""
+    """The column chunk of a vector column in one row group of a file that vexarrow wrote; `dim` values a row.
 
-    def __init__(self, source: Any, meta: Any, group: int, column: int, dim: int) -> None:
+    `source` opens the file. A mapping of its own for each chunk lets go of the pages read before.
+    """
+
+    def __init__(self, source: Callable[[], Any], meta: Any, group: int, column: int, dim: int) -> None:
         self._source = source
         self._column = meta.row_group(group).column(column)
         self._levels = meta.schema.column(column).max_definition_level
@@ -52,9 +55,15 @@ class VectorChunk:
         )
 
     def rows(self, wanted: Rows) -> NDArray[np.float32] | None:
-        """The vectors of rows in ascending order as a matrix; None when Arrow has to read them."""
-        if not self._usable:
+        """The vectors of rows in ascending order as a matrix; None when Arrow has to read them, or to say what is
+        wrong with the file."""
+        try:
+            return self._rows(wanted) if self._usable else None
+        except (IndexError, KeyError, ValueError, OSError, pa.ArrowException):
+            self._usable = False
             return None
+
+    def _rows(self, wanted: Rows) -> NDArray[np.float32] | None:
         if self._pages is None:
             self._load()
         out = np.empty((len(wanted), self._dim), dtype=np.float32)
@@ -73,8 +82,9 @@ class VectorChunk:
 
     def _load(self) -> None:
         start, size = self._column.data_page_offset, self._column.total_compressed_size
-        self._source.seek(start)
-        self._data = self._source.read_buffer(size)
+        file = self._source()
+        file.seek(start)
+        self._data = file.read_buffer(size)
         self._pages = []
         for page in _pages(memoryview(self._data).cast("B"), self._column.num_values):
             if page is None:

@@ -259,7 +259,7 @@ def _unwrapped(values: dict[str, tuple[str, str]]) -> bytes:
         if "record_base64" in values:
             return base64.b64decode(orjson.loads(values["record_base64"][1]), validate=True)
         raw = values["record"][1]
-        return orjson.loads(raw).encode() if raw.startswith('"') else raw.encode()  # type: ignore[no-any-return]
+        return orjson.loads(raw).encode() if raw.startswith('"') else raw.encode()
     except (ValueError, TypeError) as error:
         raise BadLine("malformed-json", f"there is no record in the line of a rejects file: {error}") from None
 

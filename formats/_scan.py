@@ -43,11 +43,13 @@ class Cursor(NamedTuple):
 
 
 class Chunk(Protocol):
-    """Rows that are read forward. `light` and `heavy` give the columns of those roles for `count` rows from `offset`;
-    `first` is the number of the first row in the file."""
+    """Rows that are read forward. `light` and `heavy` give the columns of those roles for rows from `offset` on."""
 
     rows: int
-    first: int
+
+    @property
+    def first(self) -> int:
+        """The number of the first row in the file, from 0."""
 
     def light(self, offset: int, count: int) -> pa.RecordBatch:
         """All columns but the vectors."""
@@ -138,13 +140,17 @@ class Scan:
     def _finished(
         self, chunk: Chunk, page: _columns.Light, offset: int, count: int, keep: _columns.Rows | None
     ) -> tuple[list[pa.RecordBatch], list[Reject]]:
+
+        def first() -> int:
+            return chunk.first + offset
+
         if keep is not None and len(keep) <= count // SPARSE:
             picked = chunk.pick(keep + offset)
             if picked is not None:
                 page = page.take(keep)
-                return _columns.finish(page, picked, self.roles, None, first=chunk.first + offset, file=self.path)
+                return _columns.finish(page, picked, self.roles, None, first=first, file=self.path)
         heavy = chunk.heavy(offset, count)
-        return _columns.finish(page, heavy, self.roles, keep, first=chunk.first + offset, file=self.path)
+        return _columns.finish(page, heavy, self.roles, keep, first=first, file=self.path)
 
     def _cut(self, batches: Sequence[pa.RecordBatch]) -> list[pa.RecordBatch]:
         """Batches of at most a page; slices, not copies."""

@@ -13,6 +13,7 @@ in the column `metadata` too, which is null elsewhere; it goes before the column
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -113,8 +114,10 @@ def _put(column: list[Any], row: int, kind: str, member: Any) -> bool:
     if member is None:
         return False
     if kind == "json":
-        column[row] = orjson.dumps(member).decode() if _plain(member) else json.dumps(member, ensure_ascii=False)
-        return True
+        column[row] = _dumped(member)
+        return column[row] is not None
+    if isinstance(member, float) and not math.isfinite(member):
+        return False
     if kind == "double" and isinstance(member, int):
         column[row] = float(member) if abs(member) < 2**1000 else None
         return False
@@ -122,8 +125,12 @@ def _put(column: list[Any], row: int, kind: str, member: Any) -> bool:
     return True
 
 
-def _plain(member: Any) -> bool:
-    return not isinstance(member, int) or -(2**63) <= member < 2**64
+def _dumped(member: Any) -> str | None:
+    """JSON text, with integers of any length; None for numbers that are infinite as floats, such as 1e999."""
+    try:
+        return json.dumps(member, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError:
+        return None
 
 
 def _parsed(text: str) -> tuple[dict[str, Any] | None, bool]:
@@ -158,13 +165,7 @@ def _parsed_slowly(text: str) -> tuple[dict[str, Any] | None, bool]:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return None, False
-    exact = not twice and all(_rereads(member) for member in value.values())
-    return value, exact
-
-
-def _rereads(member: Any) -> bool:
-    """Nested integers beyond 64 bits are the one thing that JSON text columns of ours may not give back."""
-    return not isinstance(member, int) or isinstance(member, bool) or -(2**63) <= member < 2**63
+    return value, not twice
 
 
 def _kind(member: Any) -> str | None:

@@ -57,10 +57,8 @@ class Staging:
 
     def create(self, name: str) -> IO[bytes]:
         """A new file, open for writing. It has another suffix, so that no reader takes it for data."""
-        path = self._staged(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.names.append(name)
-        return path.open("wb")
+        return self._staged(len(self.names) - 1).open("wb")
 
     def complete(self, file: IO[bytes]) -> None:
         """Close a file for good, durably."""
@@ -83,8 +81,8 @@ class Staging:
             for name in self._old:
                 _rename(self._place / name, self._folder / "old" / name)
                 aside.append(name)
-            for name in self.names:
-                _rename(self._staged(name), self._place / name)
+            for number, name in enumerate(self.names):
+                _rename(self._staged(number), self._place / name)
                 placed.append(name)
         except BaseException:
             self._undo(aside, placed)
@@ -104,8 +102,8 @@ class Staging:
         fs, _ = filesystem(self._target)
         placed: list[str] = []
         try:
-            for name in self.names:
-                _put(self._staged(name), f"{self._target}/{name}")
+            for number, name in enumerate(self.names):
+                _put(self._staged(number), f"{self._target}/{name}")
                 placed.append(name)
         except BaseException:
             with suppress(Exception):
@@ -115,8 +113,8 @@ class Staging:
         for name in sorted(set(self._old) - set(self.names)):
             fs.rm(filesystem(f"{self._target}/{name}")[1])
 
-    def _staged(self, name: str) -> Path:
-        return self._folder / "new" / (name + TEMPORARY)
+    def _staged(self, number: int) -> Path:
+        return self._folder / f"{number}{TEMPORARY}"
 
     def discard(self) -> None:
         """Remove what was not moved, and the directory if it was made for nothing. Never raises."""

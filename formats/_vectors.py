@@ -235,6 +235,8 @@ def text_of(column: pa.Array, row: int) -> str:
     values = lists.flat[lists.starts[row] : lists.starts[row] + lists.lengths[row]]
     if lists.unit > 1:
         values = np.frombuffer(values.tobytes()[: len(values) // 4 * 4], dtype="<f4")
+    if not len(values):
+        return "[]"
     words = values.astype(str)
     words[words == "nan"] = "NaN"
     words = np.char.replace(words, "inf", "Infinity")

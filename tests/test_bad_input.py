@@ -1,4 +1,4 @@
-"""Bad input, each kind of it: a reject with its line, its reason and its text, or a clear error, and nothing else lost."""
+"""Bad input of each kind: a reject with its line, reason and text, or a clear error, and nothing else lost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,18 @@ import vexarrow
 from tests.commands import DEBIAN, MEMORY, Done, json_lines, lines, names, vex
 from vexarrow.errors import AccessError, DataError, NotFound, SchemaError, TooManyRejects, VexError
 
-KEYS = ("id", "text", "vector", "model", "dims", "namespace", "metadata", "created_at", "source_store", "modality")
+KEYS: tuple[str, ...] = (
+    "id",
+    "text",
+    "vector",
+    "model",
+    "dims",
+    "namespace",
+    "metadata",
+    "created_at",
+    "source_store",
+    "modality",
+)
 KEYS += ("score", "vex_version")
 
 
@@ -114,7 +125,9 @@ BAD = (
     Bad("metadata that is text", metadata('"a"'), "metadata-type", "a string"),
     Bad("metadata that is a number", metadata("5"), "metadata-type", "5"),
     Bad("NaN in the metadata", metadata('{"a":NaN}'), "malformed-json", "NaN"),
-    Bad("metadata nested 100,000 deep", metadata('{"a":' + "[" * 10**5 + "]" * 10**5 + "}"), "malformed-json", "nested"),
+    Bad(
+        "metadata nested 100,000 deep", metadata('{"a":' + "[" * 10**5 + "]" * 10**5 + "}"), "malformed-json", "nested"
+    ),
     Bad("created_at that is garbage", created('"yesterday"'), "created-at", "yesterday"),
     Bad("created_at that is empty", created('""'), "created-at", "ISO 8601"),
     Bad("created_at that is a boolean", created("true"), "created-at", "created_at"),
@@ -147,7 +160,10 @@ def ids(path: Path) -> list[Any]:
 
 def mend(rejects: Path, by: bytes) -> None:
     """What a user does with a rejects file: put a right record in the place of every wrong one."""
-    mended = [{**{k: v for k, v in one.items() if k != "record_base64"}, "record": json.loads(by)} for one in json_lines(rejects)]
+    mended = [
+        {**{k: v for k, v in one.items() if k != "record_base64"}, "record": json.loads(by)}
+        for one in json_lines(rejects)
+    ]
     rejects.write_text("".join(json.dumps(one) + "\n" for one in mended))
 
 
@@ -230,7 +246,7 @@ def test_max_rejects_stops_at_that_many(most: int, fails: bool, tmp_path: Path) 
     assert len(lines(tmp_path / "out.parquet.rejects.jsonl")) == min(most, 3)
 
 
-# -- lines that look odd and are records --------------------------------------------------------------------------------
+# -- lines that look odd and are records ---------------------------------------------------------------------------
 
 
 class Odd(NamedTuple):
@@ -277,7 +293,11 @@ ODD = (
     Odd("integers beyond 2^64 in a vector", vector(f"[{2**64},{2**100}]"), vector("[1.8446744e+19,1.2676506e+30]")),
     Odd("doubles in a vector", vector("[0.10000000149011612,0.1]"), vector("[0.1,0.1]")),
     Odd("the smallest float32", vector("[1.4e-45,-1.1754942e-38]"), vector("[1e-45,-1.1754942e-38]")),
-    Odd("the largest float32", vector("[3.4028235e38,-3.4028234663852886e+38]"), vector("[3.4028235e+38,-3.4028235e+38]")),
+    Odd(
+        "the largest float32",
+        vector("[3.4028235e38,-3.4028234663852886e+38]"),
+        vector("[3.4028235e+38,-3.4028235e+38]"),
+    ),
     Odd("epoch seconds", created("1736936580"), created('"2025-01-15T10:23:00.000Z"')),
     Odd("epoch seconds with a fraction", created("1736936580.25"), created('"2025-01-15T10:23:00.250Z"')),
     Odd("epoch milliseconds", created("1736936580123"), created('"2025-01-15T10:23:00.123Z"')),
@@ -294,8 +314,11 @@ ODD = (
     Odd("a record of three keys", b'{"id":"it","text":"a text","vector":[1,-2.5]}', record()),
     Odd("keys in another order", b'{"vector":[1,-2.5],"text":"a text","id":"it"}', record()),
     Odd("white space everywhere", b' { "id" : "it" , "text" : "a text" , "vector" : [ 1 , -2.5 ] } ', record()),
-    Odd("metadata with a vector before the vector", b'{"id":"it","metadata":{"vector":[-0,7]},"text":"a text","vector":[0,1]}',
-        record(vector="[0.0,1.0]", metadata='{"vector":[-0,7]}')),
+    Odd(
+        "metadata with a vector before the vector",
+        b'{"id":"it","metadata":{"vector":[-0,7]},"text":"a text","vector":[0,1]}',
+        record(vector="[0.0,1.0]", metadata='{"vector":[-0,7]}'),
+    ),
 )
 
 
@@ -319,7 +342,7 @@ def test_an_odd_record_survives_another_format(odd: Odd, suffix: str, tmp_path: 
     assert lines(tmp_path / "back.vmig.jsonl") == [FIRST, odd.again or odd.line, LAST]
 
 
-# -- whole files of lines -----------------------------------------------------------------------------------------------
+# -- whole files of lines ------------------------------------------------------------------------------------------
 
 
 def test_bom_crlf_comments_and_blank_lines_are_no_records(tmp_path: Path) -> None:
@@ -364,7 +387,18 @@ def test_habits_of_the_npm_tool_are_read_as_they_were(tmp_path: Path) -> None:
     ]
     vexarrow.copy(str(written(tmp_path, *body)), str(tmp_path / "out.vmig.jsonl"))
     assert ids(tmp_path / "out.vmig.jsonl") == [1, "two", 3, "4"]
-    assert [one["created_at"] for one in json_lines(tmp_path / "out.vmig.jsonl")][:2] == ["2025-01-15T10:23:00.000Z"] * 2
+    assert [one["created_at"] for one in json_lines(tmp_path / "out.vmig.jsonl")][:2] == [
+        "2025-01-15T10:23:00.000Z"
+    ] * 2
+
+
+@pytest.mark.parametrize("name", ["0007", "-", "-0", "\u0663", "5", "1e5", " 5", "007.5"])
+def test_a_text_id_among_integers_stays_what_it_is(name: str, tmp_path: Path) -> None:
+    source = written(tmp_path, record(id="5"), record(id=json.dumps(name)), record(id="6"))
+    for suffix in ("vmig.jsonl", "parquet", "arrow"):
+        vexarrow.copy(str(source), str(tmp_path / f"out.{suffix}"))
+        vexarrow.copy(str(tmp_path / f"out.{suffix}"), str(tmp_path / f"{suffix}.back.vmig.jsonl"))
+        assert ids(tmp_path / f"{suffix}.back.vmig.jsonl") == [5, name, 6]
 
 
 def test_duplicate_ids_are_copied_and_validate_tells(tmp_path: Path) -> None:
@@ -436,7 +470,7 @@ def test_a_target_of_one_dimension_rejects_the_others_with_their_lines(tmp_path:
     assert reject["record"]["vector"] == [1.0, 2.0, 3.0]
 
 
-# -- files that are no good as a whole ----------------------------------------------------------------------------------
+# -- files that are no good as a whole -----------------------------------------------------------------------------
 
 
 def fails(source: str | Path, folder: Path, error: type[VexError], *says: str) -> Done:
@@ -507,7 +541,9 @@ def test_an_empty_file_is_a_file_of_no_records(tmp_path: Path) -> None:
     assert (tmp_path / "out.vmig.jsonl").read_bytes() == b""
 
 
-@pytest.mark.parametrize("name", ["nothing.vmig.jsonl", "nothing.parquet", "nothing.arrow", "nothing.db", "nothing/", "*.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["nothing.vmig.jsonl", "nothing.parquet", "nothing.arrow", "nothing.db", "nothing/", "*.jsonl"]
+)
 def test_a_file_that_is_not_there_is_an_error(name: str, tmp_path: Path) -> None:
     fails(f"{tmp_path}/{name}", tmp_path, NotFound, "no such file")
 
@@ -612,7 +648,7 @@ def test_vector_blobs_of_odd_sizes_are_no_vectors_or_rejects(tmp_path: Path) -> 
     assert rejects.keys() == {"3", "6"}
 
 
-# -- no permission ------------------------------------------------------------------------------------------------------
+# -- no permission -------------------------------------------------------------------------------------------------
 
 
 def as_nobody(*arguments: str | Path, cwd: Path) -> Done:
@@ -639,12 +675,14 @@ def test_a_file_that_may_not_be_read_is_an_error(name: str, tmp_path: Path) -> N
     assert names(tmp_path) == {name}
 
 
-@pytest.mark.parametrize("name", ["out.vmig.jsonl", "out.parquet", "out.arrow", "out.db", "out/", "deep/er/out.parquet"])
+@pytest.mark.parametrize(
+    "name", ["out.vmig.jsonl", "out.parquet", "out.arrow", "out.db", "out/", "deep/er/out.parquet"]
+)
 def test_a_folder_that_may_not_be_written_is_an_error(name: str, tmp_path: Path) -> None:
     folder = tmp_path / "closed"
     folder.mkdir()
     folder.chmod(0o500)
-    arguments = ["import", "--from", DEBIAN, "--to"] if name.endswith(".db") else ["convert", DEBIAN]
+    arguments: list[str | Path] = ["import", "--from", DEBIAN, "--to"] if name.endswith(".db") else ["convert", DEBIAN]
     done = as_nobody(*arguments, f"{folder}/{name}", cwd=tmp_path)
     assert (done.code, done.out) == (1, "")
     assert ("may it be read and written" if name.endswith(".db") else "permission denied") in done.err

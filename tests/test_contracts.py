@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 import zlib
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vexarrow import plugins, records
+from vexarrow.protocols import Page, Reject
 from vexarrow.selection import Selection
 from vexarrow.testing import ConnectorContract, FormatContract, Spot, facts, pages, read, samples, write
 from vexarrow.testing.contract import resumed_everywhere
@@ -135,6 +139,12 @@ def with_integer_ids(batch: pa.RecordBatch) -> pa.RecordBatch:
     return records.build(columns, batch.column("vector"), id_type="int", more=more)
 
 
+def test_without_pytest_the_suites_say_what_to_install() -> None:
+    script = "import sys; sys.modules['pytest'] = None; import vexarrow.testing"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "MissingDependency: vexarrow.testing needs pytest: pip install pytest" in done.stderr
+
+
 def test_every_plugin_of_ours_is_under_contract() -> None:
     covered = {name.removeprefix("Test").lower() for name in globals() if name.startswith("Test")}
     known = [*plugins.formats(), *plugins.connectors()]
@@ -183,6 +193,9 @@ def test_a_page_is_read_without_those_before_it(tmp_path: Path) -> None:
             assert (sorted(lines), sum(len(page.rejects) for page in whole)) == ([4, 6, 8], 2)
             for at, page in enumerate(whole):
                 rest = pages(source, part, rows, page.cursor, readable=False)
-                assert [(one.lines, one.rejects) for one in rest] == [
-                    (one.lines, one.rejects) for one in whole[at + 1 :]
-                ]
+                assert list(map(seen, rest)) == list(map(seen, whole[at + 1 :]))
+
+
+def seen(page: Page) -> tuple[list[int], Sequence[Reject]]:
+    """What a page says of the lines that it was made of."""
+    return list(page.lines or ()), page.rejects

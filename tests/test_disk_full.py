@@ -1,7 +1,7 @@
 """A disk that is full: the message says so, and nothing is left under the final name.
 
-A small tmpfs, mounted in a user namespace of its own, or as root. Where neither is allowed, the limit of a process on the
-size of its files stands in: the same failing write, with another errno.
+A small tmpfs, mounted in a user namespace of its own, or as root. Where neither is allowed, the limit of a process
+on the size of its files stands in: the same failing write, with another errno.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def on_a_full_disk(folder: Path, arguments: Sequence[str | Path]) -> tuple[Done,
     return Done(done.returncode, done.stdout, done.stderr.decode()), found
 
 
-CASES = {
+CASES: dict[str, list[str | Path]] = {
     "out.vmig.jsonl": ["convert", DEBIAN],
     "out.vmig.jsonl.gz": ["convert", DEBIAN],
     "out.vmig.jsonl.zst": ["convert", DEBIAN],

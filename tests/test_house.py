@@ -63,9 +63,7 @@ def test_the_engine_imports_no_connector_and_no_format() -> None:
     top = folder("vexarrow")
     for file in engine_files():
         package = ".".join(("vexarrow", *file.relative_to(top).parent.parts))
-        named = [
-            name for name in imports(file, package) if is_in(name, "vexarrow.connectors", "vexarrow.formats")
-        ]
+        named = [name for name in imports(file, package) if is_in(name, "vexarrow.connectors", "vexarrow.formats")]
         assert not named, f"{file}: go through the registry"
 
 
@@ -73,12 +71,8 @@ def test_the_engine_names_no_module_of_a_connector_or_format_in_a_string() -> No
     """An `import_module("vexarrow.connectors.vektor")` would pass the test above."""
     module = re.compile(r"vexarrow\.(connectors|formats)\.[\w.:]*")
     for file in engine_files():
-        constants = (
-            node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.Constant)
-        )
-        named = [
-            node.value for node in constants if isinstance(node.value, str) and module.fullmatch(node.value)
-        ]
+        constants = (node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.Constant))
+        named = [node.value for node in constants if isinstance(node.value, str) and module.fullmatch(node.value)]
         assert not named, f"{file}: go through the registry"
 
 
@@ -157,9 +151,7 @@ def test_every_entry_point_leads_somewhere() -> None:
 @pytest.mark.parametrize("plugins", PLUGINS)
 def test_every_plugin_has_an_entry_point_that_is_installed(plugins: str) -> None:
     """An editable install does not notice a new entry point: `make venv` has to run."""
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][
-        f"vexarrow.{plugins}"
-    ]
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"][f"vexarrow.{plugins}"]
     entries = importlib.metadata.distribution("vexarrow").entry_points.select(group=f"vexarrow.{plugins}")
     assert {entry.name: entry.value for entry in entries} == declared
     modules = {value.split(":")[0].rpartition(".")[2] for value in declared.values()}
@@ -169,18 +161,14 @@ def test_every_plugin_has_an_entry_point_that_is_installed(plugins: str) -> None
 @in_checkout
 def test_every_package_is_listed_for_the_wheel() -> None:
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
-    inside = {
-        ".".join(file.parent.relative_to(ROOT).parts) for file in (ROOT / "vexarrow").rglob("__init__.py")
-    }
+    inside = {".".join(file.parent.relative_to(ROOT).parts) for file in (ROOT / "vexarrow").rglob("__init__.py")}
     assert listed == inside | {f"vexarrow.{plugins}" for plugins in PLUGINS}
 
 
 def test_every_library_imported_is_declared() -> None:
     distributions = importlib.metadata.packages_distributions()
     requires = importlib.metadata.requires("vexarrow") or ()
-    declared = {
-        re.split(r"[^\w.-]", line)[0].lower() for line in requires if not re.search("extra == .dev", line)
-    }
+    declared = {re.split(r"[^\w.-]", line)[0].lower() for line in requires if not re.search("extra == .dev", line)}
     files = [
         *engine_files(),
         *(file for plugins in PLUGINS for file in folder(f"vexarrow.{plugins}").glob("*.py")),

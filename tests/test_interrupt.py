@@ -35,7 +35,7 @@ def start(*arguments: str | Path) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=usual_signals,  # noqa: PLW1509 - this process has one thread that matters
+        preexec_fn=usual_signals,
     )
 
 

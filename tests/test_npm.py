@@ -25,10 +25,10 @@ TOOL = FOLDER / "node_modules" / ".bin" / "vex"
 @pytest.fixture(scope="module")
 def tool() -> Path:
     """The original command line. Where it is absent the test is skipped, or fails when `VEX_REQUIRE` names "npm"."""
-    if TOOL.exists() and shutil.which("node"):
-        return TOOL
-    required = "npm" in os.environ.get("VEX_REQUIRE", "").split(",")
-    (pytest.fail if required else pytest.skip)(f"npm: there is no {TOOL}, or no node; `make npm-vex` installs it")
+    if not TOOL.exists() or shutil.which("node") is None:
+        required = "npm" in os.environ.get("VEX_REQUIRE", "").split(",")
+        (pytest.fail if required else pytest.skip)(f"npm: there is no {TOOL}, or no node; `make npm-vex` installs it")
+    return TOOL
 
 
 def npm(tool: Path, *arguments: str | Path, code: int = 0) -> str:
@@ -50,7 +50,7 @@ def epoch(created: str | float | None) -> float | None:
     return datetime.fromisoformat(created).timestamp() if isinstance(created, str) else created
 
 
-# -- live ---------------------------------------------------------------------------------------------------------------
+# -- live ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -85,7 +85,13 @@ def test_it_validates_our_export_of_its_own_database(tool: Path, tmp_path: Path)
 @pytest.mark.npm
 def test_it_finds_the_same_faults(tool: Path, tmp_path: Path) -> None:
     good = json_lines(DEBIAN)[0]
-    bad = [{"id": ""}, {"vex_version": None}, {"text": None, "vector": None, "dims": None}, {"dims": 3}, {"metadata": {"a": [1]}}]
+    bad: list[dict[str, object]] = [
+        {"id": ""},
+        {"vex_version": None},
+        {"text": None, "vector": None, "dims": None},
+        {"dims": 3},
+        {"metadata": {"a": [1]}},
+    ]
     path = tmp_path / "bad.vmig.jsonl"
     path.write_text("".join(json.dumps({**good, "id": str(at), **one}) + "\n" for at, one in enumerate(bad)))
     npm(tool, "validate", path, code=1)
@@ -100,7 +106,9 @@ def test_it_imports_our_file_and_we_read_its_database(tool: Path, ours: Path, tm
     sent, back = json_lines(ours), json_lines(tmp_path / "back.vmig.jsonl")
     assert bits(back) == bits(sent)
     assert {one["id"]: one["text"] for one in back} == {one["id"]: one["text"] for one in sent}
-    assert {one["id"]: epoch(one["created_at"]) for one in back} == {one["id"]: epoch(one["created_at"]) for one in sent}
+    assert {one["id"]: epoch(one["created_at"]) for one in back} == {
+        one["id"]: epoch(one["created_at"]) for one in sent
+    }
 
 
 @pytest.mark.npm
@@ -159,7 +167,7 @@ def test_its_sidecar_and_ours_have_the_same_checksum(tool: Path, ours: Path, tmp
     assert body.keys() <= json.loads((tmp_path / "ours.vmig.meta.json").read_text()).keys()
 
 
-# -- files that it wrote --------------------------------------------------------------------------------------------------
+# -- files that it wrote -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["memories-20.vmig.jsonl", "roundtrip.vmig.jsonl"])

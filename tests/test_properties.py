@@ -143,10 +143,14 @@ def test_any_records_come_back_from_a_directory_by_namespace(batch: pa.RecordBat
 
 @given(batch=batches())
 def test_any_records_come_back_from_a_vektor_database_with_the_same_values(batch: pa.RecordBatch) -> None:
+    """All but integer ids beyond the 64 bits that SQLite has, which are rejected."""
     with tempfile.TemporaryDirectory() as folder:
         spot = Spot(f"{folder}/memory.db")
-        assert write(spot, batch) == []
-        assert sorted(facts(read(spot), verbatim=False), key=repr) == sorted(facts(batch, verbatim=False), key=repr)
+        refused = {identity for _, identity in write(spot, batch)}
+        beyond = records.id_type(batch.schema) == "int"
+        assert refused == {key for key in batch.column("id").to_pylist() if beyond and not -(2**63) <= int(key) < 2**63}
+        kept = [fact for fact in facts(batch, verbatim=False) if fact.id not in refused]
+        assert sorted(facts(read(spot), verbatim=False), key=repr) == sorted(kept, key=repr)
 
 
 @given(batch=batches())

@@ -166,7 +166,7 @@ def test_one_condition_serves_batches_of_several_dimensions() -> None:
         ('"vector"[1] > 0', True),
         ("len(VECTOR) > 3", True),
         ('"vector:title" is null', True),
-        ("dims = 3", False),
+        ("dims = 3", True),
         ("text = 'vector'", False),
         ("metadata->>'vector' = 'x'", False),
         ("namespace = 'a'", False),

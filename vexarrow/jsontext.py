@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from json.decoder import scanstring  # type: ignore[attr-defined]
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -26,6 +27,7 @@ _SCAN = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=_no_cons
 _LOADS_PAIRS = json.JSONDecoder(
     object_pairs_hook=lambda pairs: _Pairs(pairs),
     parse_int=lambda digits: _Digits(digits),
+    parse_float=lambda digits: float(digits) if isfinite(float(digits)) else _Digits(digits),
     parse_constant=_no_constant,
     strict=True,
 ).decode
@@ -109,7 +111,7 @@ def canonical(text: str | bytes) -> bytes:
     Object members sorted by key (code points; members of equal keys stay, in their order), no white space, strings
     with the fewest escapes, integers in full, other numbers as the shortest decimal that gives the same double, which
     is what `json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)` of Python writes. 1 and 1.0
-    differ. Raises Malformed when the text is not JSON.
+    differ; a number beyond a double stays as it is written. Raises Malformed when the text is not JSON.
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     try:
@@ -133,7 +135,7 @@ def _plain(value: Any) -> bool:
 
 
 class _Digits(str):
-    """An integer as it is written: Python refuses to read one of more than 4,300 digits, JSON does not."""
+    """A number as it is written: an integer, of which Python reads 4,300 digits at most, or one beyond a double."""
 
     __slots__ = ()
 

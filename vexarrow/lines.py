@@ -62,9 +62,9 @@ def _documents(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
             "metadata": document,
             "created_at": created,
             "source_store": store,
-            "modality": modality or "text",
+            "modality": "text" if modality is None else modality,
             "score": score,
-            "vex_version": version or records.VMIG_VERSION,
+            "vex_version": records.VMIG_VERSION if version is None else version,
         }
 
 

@@ -28,7 +28,10 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMPARISONS = frozenset({"=", "==", "<>", "!=", "<", "<=", ">", ">="})
+_DIMS = re.compile(r"\bdims\b", re.IGNORECASE)
 _VECTORS = re.compile(r'(?<![\w.])"?(vector\b|vector:|sparse:|multi:)', re.IGNORECASE)
+# A member of another type than the one it is compared with is null; DuckDB would take "t", "1" and 1 for true.
+_CASTS = {"DOUBLE": "TRY_CAST({} AS DOUBLE)", "BOOLEAN": "(CASE {} WHEN 'true' THEN true WHEN 'false' THEN false END)"}
 Token = tuple[str, str]
 
 
@@ -46,7 +49,7 @@ def rewrite(condition: str) -> str:
             continue
         path = "(" + " ".join(text for _, text in tokens[at:end]) + ")"
         kind = _compared_with(tokens, at, end) if tokens[end - 2][1] == "->>" else None
-        out.append(f"TRY_CAST({path} AS {kind})" if kind else path)
+        out.append(_CASTS[kind].format(path) if kind else path)
         at = end
     return " ".join(out)
 
@@ -92,7 +95,8 @@ class Condition:
         import duckdb
 
         self.sql = sql
-        self.needs_vectors = bool(_VECTORS.search(re.sub(r"'(?:[^']|'')*'", "", sql)))
+        names = re.sub(r"'(?:[^']|'')*'", "", sql)
+        self.needs_vectors = bool(_VECTORS.search(names) or _DIMS.search(names))
         self._query = f"SELECT coalesce(({rewrite(sql)}), false) AS keep FROM batch"
         self._connection: Any = duckdb.connect(config={"threads": 1, "enable_external_access": "false"})
         self._check(f"FROM batch WHERE ({rewrite(sql)})")
@@ -107,7 +111,9 @@ class Condition:
             self._connection.sql(query)
             kind = str(self._connection.sql(f"SELECT ({rewrite(self.sql)}) AS keep FROM batch").types[0])
         except duckdb.Error as error:
-            raise UsageError(f"--where {self.sql!r}: {str(error).splitlines()[0]}") from error
+            text = str(error).splitlines()[0]
+            text = "a condition cannot look at other records" if "consumed" in text else text
+            raise UsageError(f"--where {self.sql!r}: {text}") from error
         if kind not in ("BOOLEAN", '"NULL"', "NULL"):
             raise UsageError(f"--where {self.sql!r}: is {kind}, not a condition that holds or does not")
 
@@ -119,7 +125,7 @@ class Condition:
         names = [name for name in batch.schema.names if self.needs_vectors or not name.startswith(("vector", *_EXTRA))]
         table = pa.Table.from_batches([batch.select(names)])
         dims = pa.nulls(len(batch), pa.int32())
-        if "dims" in self.sql and "vector" in batch.schema.names:
+        if self.needs_vectors and "vector" in batch.schema.names:
             full, nothing = pa.scalar(records.dim(batch), pa.int32()), pa.scalar(None, pa.int32())
             dims = pa.compute.if_else(batch.column("vector").is_valid(), full, nothing)
         self._connection.register("batch", table.append_column("dims", dims).to_reader())

@@ -1,7 +1,5 @@
 """What connectors promise on top: loading by id, as declared, and whole batches."""
 
-# ruff: noqa: D102 - the name of a test states the behaviour
-
 from __future__ import annotations
 
 from typing import ClassVar

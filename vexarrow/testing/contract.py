@@ -1,7 +1,5 @@
 """What formats and connectors promise alike."""
 
-# ruff: noqa: D102 - the name of a test states the behaviour
-
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """What formats promise on top: files appear whole or not at all, and are never replaced unasked."""
 
-# ruff: noqa: D102 - the name of a test states the behaviour
-
 from __future__ import annotations
 
 import os
