@@ -3,7 +3,7 @@
 Each line is cut at its vector and its metadata, which are replaced by a marker that occurs nowhere else. When what is
 left is read by Arrow with just the known keys (each once), with the markers as values of just these two, and the
 pieces parse on their own, then the lines are valid and the pieces verbatim. Lines for which that is not so (unknown
-keys, other types, anything malformed) are not decided here: `Bulk.batch` returns None and they are looked at one by
+keys, other types, anything malformed) are not decided here: `Bulk` returns None and they are looked at one by
 one.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -23,7 +23,9 @@ import simdjson
 from vexarrow import records, timestamps
 
 from ._parse import signed_zeros
-from ._rows import vector_column
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _MARK = os.urandom(16).hex()
 _MARKER = f'"{_MARK}"'.encode()
@@ -49,11 +51,16 @@ class _Unusual(ValueError):
     """A line that has to be looked at closely."""
 
 
+_UNUSUAL = (ValueError, TypeError, KeyError, RuntimeError, pa.ArrowException)
+
+
 class Cut(NamedTuple):
-    """Lines without their vectors and metadata, and these: float64 bytes and JSON text, None where there was none."""
+    """Lines without their vectors and metadata, and these: a row of the matrix and a JSON text for every line that has
+    one, as `present` and a document other than None tell."""
 
     rest: bytes
-    vectors: list[memoryview | None]
+    matrix: NDArray[np.float32]
+    present: NDArray[np.bool_]
     documents: list[bytes | None]
 
 
@@ -65,17 +72,23 @@ class Bulk:
         self._style = STYLES[0]
         self._options: pj.ParseOptions | None = None
 
-    def batch(self, lines: Sequence[bytes], id_type: str | None) -> pa.RecordBatch | None:
-        """The records of the lines, None when one of them is unusual. `id_type`: what ids of the file are, if known."""
+    def cut(self, lines: Sequence[bytes]) -> Cut | None:
+        """The first half of the work, which needs the interpreter; None when one of the lines is unusual."""
         try:
             if self._options is None:
                 self._learn(lines[0])
-            cut = self._cut(lines)
+            with np.errstate(over="ignore"):
+                return self._cut(lines)
+        except _UNUSUAL:
+            return None
+
+    def batch(self, cut: Cut, lines: Sequence[bytes]) -> pa.RecordBatch | None:
+        """The second half, nearly all of it outside the interpreter, for a thread of its own: the records of the lines,
+        None when one of them is unusual."""
+        try:
             table = self._read(cut, len(lines))
-            documents = _documents(cut.documents)
-            column = vector_column(cut.vectors, _length(cut.vectors), lambda row: signed_zeros(lines[row]))
-            return None if column[1] else _batch(table, cut.vectors, documents, column[0], id_type)
-        except (ValueError, TypeError, KeyError, RuntimeError, pa.ArrowException):
+            return _batch(table, _documents(cut.documents), _vector(cut, lines))
+        except _UNUSUAL:
             return None
 
     def _learn(self, line: bytes) -> None:
@@ -90,19 +103,25 @@ class Bulk:
     def _cut(self, lines: Sequence[bytes]) -> Cut:
         vector, metadata, after = self._style
         to_vector, to_metadata = len(vector) - 1, len(metadata) - 1
-        parse = self._simd.parse
+        parse, frombuffer = self._simd.parse, np.frombuffer
         rest: list[bytes] = []
-        vectors: list[memoryview | None] = []
         documents: list[bytes | None] = []
-        for line in lines:
+        present = np.zeros(len(lines), dtype=bool)
+        matrix = np.zeros((len(lines), 0), dtype=np.float32)
+        for row, line in enumerate(lines):
             start = line.find(vector)
             stop = 0
-            if start < 0:
-                vectors.append(None)
-            else:
+            if start >= 0:
                 start += to_vector
                 stop = line.find(b"]", start) + 1
-                vectors.append(memoryview(parse(line[start:stop]).as_buffer(of_type="d")))
+                numbers = frombuffer(parse(line[start:stop]).as_buffer(of_type="d"))
+                if not matrix.size:
+                    matrix = np.zeros((len(lines), len(numbers)), dtype=np.float32)
+                if len(numbers) != matrix.shape[1]:
+                    raise _Unusual("several dimensions")  # numpy would repeat a single number
+                # Straight into the matrix: keeping the buffers of a page costs more than parsing them.
+                matrix[row] = numbers
+                present[row] = True
                 rest += (line[:start], _MARKER)
             at = line.find(metadata, stop)
             if at < 0:
@@ -116,7 +135,7 @@ class Bulk:
                 rest += (line[stop:at], _MARKER)
                 stop = end
             rest.append(line[stop:])
-        return Cut(b"".join(rest), vectors, documents)
+        return Cut(b"".join(rest), matrix, present, documents)
 
     def _read(self, cut: Cut, rows: int) -> pa.RecordBatch:
         """The rest of the lines as columns. Raises when the markers are not where they belong."""
@@ -129,10 +148,10 @@ class Bulk:
         if table.num_rows != rows:
             raise _Unusual("blank lines or comments")
         batch = table.combine_chunks().to_batches()[0]
-        for name, pieces in (("vector", cut.vectors), ("metadata", cut.documents)):
-            marked = pc.equal(batch.column(name), _MARK).fill_null(False)
-            nulls = batch.column(name).null_count
-            if marked.true_count != len(pieces) - pieces.count(None) or marked.true_count + nulls != rows:
+        pieces = {"vector": int(cut.present.sum()), "metadata": rows - cut.documents.count(None)}
+        for name, count in pieces.items():
+            marked = pc.equal(batch.column(name), _MARK).fill_null(False).true_count
+            if marked != count or marked + batch.column(name).null_count != rows:
                 raise _Unusual(f"the {name} is elsewhere")
         return batch
 
@@ -145,25 +164,26 @@ def _documents(documents: list[bytes | None]) -> pa.Array:
     return pa.array(documents, type=pa.binary()).view(pa.string())
 
 
-def _length(vectors: Sequence[memoryview | None]) -> int:
-    """The one length of the vectors, 0 when there is none. Raises ValueError for several, and for empty ones."""
-    lengths = {len(vector) for vector in vectors if vector is not None}
-    if len(lengths) > 1 or 0 in lengths:
-        raise _Unusual("several dimensions, or an empty vector")
-    return lengths.pop() >> 3 if lengths else 0
+def _vector(cut: Cut, lines: Sequence[bytes]) -> pa.FixedSizeListArray:
+    """The vector column. Raises ValueError for an empty vector and for numbers beyond a float32."""
+    matrix, present = cut.matrix, cut.present
+    if present.any() and not matrix.shape[1]:
+        raise _Unusual("an empty vector")
+    if not np.isfinite(matrix.sum(dtype=np.float64)) and not np.isfinite(matrix).all():
+        raise _Unusual("a number beyond a float32")
+    if not matrix.all():
+        for row in np.flatnonzero((matrix == 0).any(axis=1) & present).tolist():
+            exact = signed_zeros(lines[row])
+            if exact is not None:
+                matrix[row] = np.frombuffer(exact, dtype=np.float64)
+    return records.from_matrix(matrix, present) if matrix.shape[1] else records.no_vectors(len(lines))
 
 
-def _batch(
-    table: pa.RecordBatch,
-    vectors: Sequence[memoryview | None],
-    documents: pa.Array,
-    vector: pa.FixedSizeListArray,
-    id_type: str | None,
-) -> pa.RecordBatch:
+def _batch(table: pa.RecordBatch, documents: pa.Array, vector: pa.FixedSizeListArray) -> pa.RecordBatch:
     """The canonical batch. Raises ValueError when a record is not all right and has to be looked at by itself."""
     ids = table.column("id")
     kind = "int" if pa.types.is_integer(ids.type) else "string"
-    if ids.null_count or id_type not in (None, kind) or not _sound(table, vector):
+    if ids.null_count or not _sound(table, vector):
         raise _Unusual("ids, dims, texts or scores")
     texts = {name: table.column(name) for name in _TEXTS}
     texts["modality"] = texts["modality"].fill_null("text")

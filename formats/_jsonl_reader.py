@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
@@ -82,21 +83,21 @@ class JsonlSource:
         """The records of a file. Raises DataError where compressed data is cut off or corrupt."""
         start, first, group, end, id_type = _parse_cursor(after)
         readers = Readers(id_type)
-        with files.open_input(part.key) as stream:
+        with files.open_input(part.key) as stream, ThreadPoolExecutor(1, "vex-lines") as background:
             skip(stream, start)
             if end:
                 block = exactly(stream, start, end, first)
-                yield from self._pages(block, readers, part.key, group)
+                yield from self._pages(block, None, readers, part.key, group)
                 start, first = block.end, block.first + len(block.lines)
-            for block in blocks(stream, start=start, first=first):
-                for piece in parts(block, rows):
-                    yield from self._pages(piece, readers, part.key, 0)
+            pieces = (piece for block in blocks(stream, start=start, first=first) for piece in parts(block, rows))
+            for piece, batch in _one_ahead(pieces, readers, background):
+                yield from self._pages(piece, batch, readers, part.key, 0)
 
-    def _pages(self, block: Block, readers: Readers, file: str, done: int) -> Iterator[Page]:
-        if block.start == 0:
-            block = block._replace(lines=[_without_bom(block.lines[0]), *block.lines[1:]])
+    def _pages(
+        self, block: Block, batch: pa.RecordBatch | None, readers: Readers, file: str, done: int
+    ) -> Iterator[Page]:
         kind = readers.assembler.id_type
-        groups, rejects = readers.groups(block)
+        groups, rejects = readers.groups(block, batch)
         id_type = readers.assembler.id_type or ""
         rejects = sorted((replace(one, file=file) for one in rejects), key=lambda reject: reject.line or 0)
         after = f"{block.end}:{block.first + len(block.lines)}:0:0:{id_type}"
@@ -110,6 +111,21 @@ class JsonlSource:
                 yield Page(group.batch, cursor, rejects if last else (), lines=group.lines, file=file)
 
 
+def _one_ahead(
+    pieces: Iterator[Block], readers: Readers, background: ThreadPoolExecutor
+) -> Iterator[tuple[Block, pa.RecordBatch | None]]:
+    """Every piece with its batch if it could be read in bulk: the next one is cut while the last one is finished."""
+    waiting: tuple[Block, Future[pa.RecordBatch | None] | None] | None = None
+    for piece in pieces:
+        block = piece._replace(lines=[_without_bom(piece.lines[0]), *piece.lines[1:]]) if piece.start == 0 else piece
+        begun = (block, readers.begin(block, background))
+        if waiting is not None:
+            yield waiting[0], waiting[1].result() if waiting[1] else None
+        waiting = begun
+    if waiting is not None:
+        yield waiting[0], waiting[1].result() if waiting[1] else None
+
+
 class Readers:
     """The two ways to read lines: many usual ones at once, or one by one when there is an unusual one among them."""
 
@@ -119,15 +135,23 @@ class Readers:
         self._bulk = Bulk()
         self._unlucky = 0
 
-    def groups(self, block: Block) -> tuple[list[Group], Sequence[Reject]]:
-        """The records of a block, one group a dimension, and the lines that are no records."""
-        if self._unlucky < _GIVE_UP:
-            batch = self._bulk.batch(block.lines, self.assembler.id_type)
-            if batch is not None:
-                self._unlucky = 0
-                self.assembler.id_type = records.id_type(batch.schema)
-                return [Group(batch, range(block.first, block.first + len(block.lines)))], ()
+    def begin(self, block: Block, background: ThreadPoolExecutor) -> Future[pa.RecordBatch | None] | None:
+        """Start to read a block in bulk; None when that is hopeless."""
+        if self._unlucky >= _GIVE_UP:
+            return None
+        cut = self._bulk.cut(block.lines)
+        if cut is None:
             self._unlucky += 1
+            return None
+        return background.submit(self._bulk.batch, cut, block.lines)
+
+    def groups(self, block: Block, batch: pa.RecordBatch | None) -> tuple[list[Group], Sequence[Reject]]:
+        """The records of a block, one group a dimension, and the lines that are no records. `batch`: all of them, if
+        they could be read in bulk."""
+        if batch is not None and self.assembler.id_type in (None, records.id_type(batch.schema)):
+            self._unlucky = 0
+            self.assembler.id_type = records.id_type(batch.schema)
+            return [Group(batch, range(block.first, block.first + len(block.lines)))], ()
         rows, numbers, rejects = self._parser.rows(block.lines, block.first)
         groups, more = self.assembler.groups(rows, numbers, block.lines, block.first)
         return groups, [*rejects, *more]

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 8 << 20
 _BUFFER = 256 << 10
 BOM = b"\xef\xbb\xbf"
 

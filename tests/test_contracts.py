@@ -142,7 +142,7 @@ def with_integer_ids(batch: pa.RecordBatch) -> pa.RecordBatch:
 def test_without_pytest_the_suites_say_what_to_install() -> None:
     script = "import sys; sys.modules['pytest'] = None; import vexarrow.testing"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert "MissingDependency: vexarrow.testing needs pytest: pip install pytest" in done.stderr
+    assert "MissingDependency: vexarrow.testing needs pytest: pip install 'vexarrow[testing]'" in done.stderr
 
 
 def test_every_plugin_of_ours_is_under_contract() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from vexarrow.jsontext import members
 from vexarrow.protocols import Reject
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)").fullmatch
 _VERBATIM = ('{"id":', '{"created_at":', '{"dims":')
 
 
@@ -89,7 +91,7 @@ def _ids(batch: pa.RecordBatch) -> Sequence[Any]:
     if records.id_type(batch.schema) != "int":
         return ids
     # A stray text id in a stream of integers is corrected by its verbatim key in `extra`.
-    whole = [identity.removeprefix("-").isdecimal() for identity in ids]
+    whole = [_INTEGER(identity) for identity in ids]
     return [orjson.Fragment(identity) if ok else identity for identity, ok in zip(ids, whole, strict=True)]
 
 

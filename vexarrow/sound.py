@@ -39,7 +39,7 @@ def _not_finite(batch: pa.RecordBatch) -> list[int]:
     matrix = records.matrix(column)
     # A sum is finite unless something in it is not, or it overflows: only then is every row looked at.
     with np.errstate(over="ignore", invalid="ignore"):
-        if not matrix.size or np.isfinite(matrix.sum(dtype=np.float64)):
+        if not matrix.size or np.isfinite(matrix.sum()):
             return []
     rows: list[int] = np.flatnonzero(~np.isfinite(matrix).all(axis=1) & records.present(column)).tolist()
     return rows
@@ -56,6 +56,8 @@ def _bad_scores(batch: pa.RecordBatch) -> list[int]:
 def _no_object(batch: pa.RecordBatch, name: str) -> list[int]:
     column = records.storage(batch.column(name))
     if column.null_count == len(column):
+        return []
+    if pc.starts_with(column, "{").true_count == len(column) - column.null_count:
         return []
     bad = pc.invert(pc.starts_with(pc.utf8_ltrim(column, " \t\r\n"), "{").fill_null(True))
     rows: list[int] = np.flatnonzero(bad.to_numpy(zero_copy_only=False)).tolist()

@@ -18,7 +18,7 @@ from vexarrow.errors import MissingDependency
 try:
     import pytest
 except ImportError as error:
-    raise MissingDependency("vexarrow.testing needs pytest: pip install pytest") from error
+    raise MissingDependency("vexarrow.testing needs pytest: pip install 'vexarrow[testing]'") from error
 
 pytest.register_assert_rewrite(
     *(f"{__name__}.{name}" for name in ("contract", "connector_contract", "format_contract", "spots"))
