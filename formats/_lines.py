@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any, NamedTuple
 
 BLOCK_BYTES = 8 << 20
@@ -32,7 +33,8 @@ def blocks(stream: IO[bytes], *, start: int = 0, first: int = 1, size: int = BLO
             yield Block(lines, start, end, first)
             start, first = end, first + len(lines)
     finally:
-        reader.detach()
+        with suppress(ValueError):  # the stream is closed already where a run was interrupted
+            reader.detach()
 
 
 def parts(block: Block, rows: int) -> Iterator[Block]:
