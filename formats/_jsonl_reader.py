@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from vexarrow import files, records
 from vexarrow.errors import UsageError
-from vexarrow.location import STANDARD_STREAM, Location
+from vexarrow.location import STANDARD_STREAM, Location, is_url
 from vexarrow.protocols import Description, Page, Partition, Reject, Source
 from vexarrow.selection import Selection
 
-from ._bulk import Bulk
-from ._lines import BOM, Block, blocks, exactly, parts, skip
+from ._bulk import MARKER, Bulk
+from ._companion import Companion
+from ._lines import BOM, Block, LineFile, blocks, exactly, parts, skip
 from ._parse import Parser
 from ._rows import Assembler, Group
 
@@ -28,6 +32,12 @@ PACKED = tuple(suffix + packed for suffix in SUFFIXES for packed in ("", ".gz", 
 _PEEK = 1 << 16
 # After so many blocks in a row with an unusual line, reading in bulk is given up: it would be work done twice.
 _GIVE_UP = 8
+
+
+# A helper process takes a third of a second of a processor to start.
+SHARED_BYTES = 96 << 20
+_BLOCKS_AHEAD = 4
+Piece = tuple[Block, "pa.RecordBatch | None"]
 
 
 @contextmanager
@@ -68,7 +78,7 @@ class JsonlSource:
     def _first(self) -> pa.RecordBatch | None:
         with files.open_input(self._files[0].path) as stream, files.translated(self._files[0].path):
             for block in islice(blocks(stream, size=_PEEK), 4):
-                lines = [_without_bom(block.lines[0]), *block.lines[1:8]]
+                lines = _without_bom(block).lines[:8]
                 rows, numbers, _ = Parser().rows(lines, 1)
                 groups, _ = Assembler().groups(rows, numbers, lines, 1)
                 if groups and groups[0].batch.num_rows:
@@ -86,12 +96,20 @@ class JsonlSource:
         with files.open_input(part.key) as stream, ThreadPoolExecutor(1, "vex-lines") as background:
             skip(stream, start)
             if end:
-                block = exactly(stream, start, end, first)
+                block = _without_bom(exactly(stream, start, end, first))
                 yield from self._pages(block, None, readers, part.key, group)
                 start, first = block.end, block.first + len(block.lines)
+            if _worth_sharing(part.key, start):
+                shared = Shared(part.key, readers, background, rows)
+                yield from self._all_pages(shared.pieces(start, first), readers, part.key)
+                return
             pieces = (piece for block in blocks(stream, start=start, first=first) for piece in parts(block, rows))
-            for piece, batch in _one_ahead(pieces, readers, background):
-                yield from self._pages(piece, batch, readers, part.key, 0)
+            yield from self._all_pages(_one_ahead(pieces, readers, background), readers, part.key)
+
+    def _all_pages(self, pieces: Iterator[Piece], readers: Readers, file: str) -> Iterator[Page]:
+        with closing(pieces) as each:  # type: ignore[type-var]
+            for block, batch in each:
+                yield from self._pages(block, batch, readers, file, 0)
 
     def _pages(
         self, block: Block, batch: pa.RecordBatch | None, readers: Readers, file: str, done: int
@@ -100,7 +118,7 @@ class JsonlSource:
         groups, rejects = readers.groups(block, batch)
         id_type = readers.assembler.id_type or ""
         rejects = sorted((replace(one, file=file) for one in rejects), key=lambda reject: reject.line or 0)
-        after = f"{block.end}:{block.first + len(block.lines)}:0:0:{id_type}"
+        after = f"{block.end}:{block.first + _count(block, batch)}:0:0:{id_type}"
         if not groups and rejects:
             yield Page(records.empty(id_type=id_type or "string"), after, rejects, file=file)
         for at, group in enumerate(groups):
@@ -111,19 +129,93 @@ class JsonlSource:
                 yield Page(group.batch, cursor, rejects if last else (), lines=group.lines, file=file)
 
 
-def _one_ahead(
-    pieces: Iterator[Block], readers: Readers, background: ThreadPoolExecutor
-) -> Iterator[tuple[Block, pa.RecordBatch | None]]:
+def _one_ahead(pieces: Iterator[Block], readers: Readers, background: ThreadPoolExecutor) -> Iterator[Piece]:
     """Every piece with its batch if it could be read in bulk: the next one is cut while the last one is finished."""
     waiting: tuple[Block, Future[pa.RecordBatch | None] | None] | None = None
     for piece in pieces:
-        block = piece._replace(lines=[_without_bom(piece.lines[0]), *piece.lines[1:]]) if piece.start == 0 else piece
+        block = _without_bom(piece)
         begun = (block, readers.begin(block, background))
         if waiting is not None:
             yield waiting[0], waiting[1].result() if waiting[1] else None
         waiting = begun
     if waiting is not None:
         yield waiting[0], waiting[1].result() if waiting[1] else None
+
+
+def _count(block: Block, batch: pa.RecordBatch | None) -> int:
+    """The number of lines of a block; one that another process has read comes without them."""
+    return len(block.lines) if block.lines or batch is None else batch.num_rows
+
+
+def _worth_sharing(path: str, start: int) -> bool:
+    """Whether a second process pays: a large local file, not compressed, and a second processor."""
+    if is_url(path) or path == STANDARD_STREAM or files.compression(path) or not Path(path).is_file():
+        return False
+    return Path(path).stat().st_size - start >= SHARED_BYTES and (os.cpu_count() or 1) > 1
+
+
+class Shared:
+    """A large file read by two processes: each takes the next block when it is free, the order stays."""
+
+    def __init__(self, path: str, readers: Readers, background: ThreadPoolExecutor, rows: int) -> None:
+        self._path = path
+        self._readers = readers
+        self._background = background
+        self._rows = rows
+
+    def pieces(self, start: int, first: int) -> Iterator[Piece]:
+        """Every block from an offset on, with its batch if it could be read in bulk."""
+        with LineFile(self._path) as file:
+            companion = self._readers.companion(self._path, file.lines(start, start + 1)[0].removeprefix(BOM))
+            try:
+                for begun in self._ahead(file, start, companion):
+                    for piece, batch in self._finished(file, begun, first):
+                        yield piece, batch
+                        first = piece.first + _count(piece, batch)
+            finally:
+                if companion is not None:
+                    companion.close()
+
+    def _ahead(self, file: LineFile, start: int, companion: Companion | None) -> Iterator[_Begun]:
+        """Blocks in their order, of which some are worked on already."""
+        waiting: deque[_Begun] = deque()
+        while start < file.size or waiting:
+            while start < file.size and len(waiting) < _BLOCKS_AHEAD:
+                end = file.boundary(start)
+                waiting.append(self._begin(file, start, end, companion))
+                start = end
+            yield waiting.popleft()
+
+    def _begin(self, file: LineFile, start: int, end: int, companion: Companion | None) -> _Begun:
+        if companion is not None and companion.free and start > 0:
+            try:
+                companion.ask(start, end)
+                return _Begun(start, end, [], self._background.submit(self._readers.received, companion))
+            except OSError:
+                pass  # it has ended: the lines are read here
+        lines = self._lines(file, start, end)
+        return _Begun(start, end, lines, self._readers.begin(Block(lines, start, end, 1), self._background))
+
+    def _finished(self, file: LineFile, begun: _Begun, first: int) -> Iterator[Piece]:
+        batch = begun.future.result() if begun.future else None
+        if batch is not None and self._readers.fits(batch) and batch.num_rows <= self._rows:
+            yield Block(begun.lines, begun.start, begun.end, first), batch
+            return
+        lines = begun.lines or self._lines(file, begun.start, begun.end)
+        for piece in parts(Block(lines, begun.start, begun.end, first), self._rows):
+            yield piece, None
+
+    def _lines(self, file: LineFile, start: int, end: int) -> list[bytes]:
+        return _without_bom(Block(file.lines(start, end), start, end, 1)).lines
+
+
+class _Begun(NamedTuple):
+    """A block between two offsets: its lines if they were read here, its batch in the making."""
+
+    start: int
+    end: int
+    lines: list[bytes]
+    future: Future[pa.RecordBatch | None] | None
 
 
 class Readers:
@@ -143,22 +235,43 @@ class Readers:
         if cut is None:
             self._unlucky += 1
             return None
-        return background.submit(self._bulk.batch, cut, block.lines)
+        return background.submit(self._bulk.batch, cut)
+
+    def companion(self, path: str, line: bytes) -> Companion | None:
+        """A process that helps with the lines of a file, which are like `line`; None when there can be none."""
+        if not self._bulk.learn(line):
+            return None
+        try:
+            return Companion(path, MARKER, self._bulk.style)
+        except OSError:
+            return None
+
+    def received(self, companion: Companion) -> pa.RecordBatch | None:
+        """The batch of the companion's oldest answer."""
+        cut = companion.receive()
+        return None if cut is None else self._bulk.batch(cut)
+
+    def fits(self, batch: pa.RecordBatch | None) -> bool:
+        """Whether a batch read in bulk has ids of the kind of this stream."""
+        return batch is not None and self.assembler.id_type in (None, records.id_type(batch.schema))
 
     def groups(self, block: Block, batch: pa.RecordBatch | None) -> tuple[list[Group], Sequence[Reject]]:
         """The records of a block, one group a dimension, and the lines that are no records. `batch`: all of them, if
         they could be read in bulk."""
-        if batch is not None and self.assembler.id_type in (None, records.id_type(batch.schema)):
+        if batch is not None and self.fits(batch):
             self._unlucky = 0
             self.assembler.id_type = records.id_type(batch.schema)
-            return [Group(batch, range(block.first, block.first + len(block.lines)))], ()
+            return [Group(batch, range(block.first, block.first + batch.num_rows))], ()
         rows, numbers, rejects = self._parser.rows(block.lines, block.first)
         groups, more = self.assembler.groups(rows, numbers, block.lines, block.first)
         return groups, [*rejects, *more]
 
 
-def _without_bom(line: bytes) -> bytes:
-    return line.removeprefix(BOM)
+def _without_bom(block: Block) -> Block:
+    """The block without the byte order mark that some editors put at the start of a file."""
+    if block.start or not block.lines:
+        return block
+    return block._replace(lines=[block.lines[0].removeprefix(BOM), *block.lines[1:]])
 
 
 def _parse_cursor(after: str | None) -> tuple[int, int, int, int, str | None]:

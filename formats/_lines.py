@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO, Any, NamedTuple
@@ -35,6 +36,36 @@ def blocks(stream: IO[bytes], *, start: int = 0, first: int = 1, size: int = BLO
     finally:
         with suppress(ValueError):  # the stream is closed already where a run was interrupted
             reader.detach()
+
+
+class LineFile:
+    """A local file that is read by ranges of whole lines."""
+
+    def __init__(self, path: str) -> None:
+        self._file = open(path, "rb", buffering=_BUFFER)  # noqa: SIM115, PTH123 - closed on leaving the context
+        self.size = os.fstat(self._file.fileno()).st_size
+
+    def __enter__(self) -> LineFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def lines(self, start: int, end: int) -> list[bytes]:
+        """The lines between two offsets at which lines begin."""
+        if end <= start:
+            return []
+        self._file.seek(start)
+        # It stops after the line that goes beyond the hint, so the hint is one byte short; 0 would mean no limit.
+        return self._file.readlines(end - start - 1) if end - start > 1 else [self._file.readline()]
+
+    def boundary(self, start: int) -> int:
+        """The offset of a line about `BLOCK_BYTES` after `start`, or the end of the file."""
+        if start + BLOCK_BYTES >= self.size:
+            return self.size
+        self._file.seek(start + BLOCK_BYTES)
+        self._file.readline()
+        return self._file.tell()
 
 
 def parts(block: Block, rows: int) -> Iterator[Block]:

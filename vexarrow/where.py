@@ -94,6 +94,8 @@ class Condition:
     def __init__(self, sql: str) -> None:
         import duckdb
 
+        if not sql.strip():
+            raise UsageError("--where: the condition is empty")
         self.sql = sql
         names = re.sub(r"'(?:[^']|'')*'", "", sql)
         self.needs_vectors = bool(_VECTORS.search(names) or _DIMS.search(names))
