@@ -418,10 +418,27 @@ def test_the_counts_of_the_partitions_add_up(here: Path) -> None:
 
 
 def test_an_existing_rejects_file_is_never_overwritten(here: Path) -> None:
-    (here / "in.vmig.jsonl").write_bytes(b"[]\n")
+    (here / "in.vmig.jsonl").write_bytes(b"[]\n" + DEBIAN.read_bytes())
     for target in ("out.parquet", "out.parquet"):
         vex("convert", "in.vmig.jsonl", target, "--overwrite").ok()
     assert {"out.parquet.rejects.jsonl", "out.parquet.2.rejects.jsonl"} <= names(here)
+
+
+def test_a_run_in_which_nothing_could_be_read_fails(here: Path) -> None:
+    (here / "table.csv").write_bytes(b"id,text\n1,a\n")
+    done = vex("convert", "table.csv", "out.parquet", "--from-format", "jsonl")
+    assert done.code == 1
+    assert "not one of the 2 records of table.csv could be written" in done.err
+
+
+def test_further_vectors_are_left_out_when_asked(here: Path) -> None:
+    two = pa.array([[1.0, 2.0]], type=pa.list_(pa.float32(), 2))
+    pq.write_table(pa.table({"id": ["a"], "vector": two, "embedding": two}), here / "two.parquet")
+    refused = vex("convert", "two.parquet", "one.vmig.jsonl")
+    assert refused.code == 1
+    assert "--drop-vectors" in refused.err
+    vex("convert", "two.parquet", "one.vmig.jsonl", "--drop-vectors").ok()
+    assert b'"vector":[1.0,2.0]' in (here / "one.vmig.jsonl").read_bytes()
 
 
 def test_a_closed_pipe_is_no_noise(here: Path) -> None:

@@ -36,6 +36,7 @@ class Plan:
 
     `most_rejects`: the N-th reject ends the run. `rejects_path`: where rejects go, None for beside the target. `rows`:
     records a page, None for what fits `PAGE_BYTES`. `mark_imported`: note the import in the source's sidecar.
+    `drop_vectors`: leave out all vectors of a record but the first.
     """
 
     source: Place | Memory
@@ -46,6 +47,7 @@ class Plan:
     rejects_path: str | None = None
     rows: int | None = None
     mark_imported: bool = False
+    drop_vectors: bool = False
 
 
 @dataclass
@@ -124,7 +126,7 @@ def _page(state: Run, sink: Sink, page: Page, counts: Counts) -> None:
     here = Counts(read=page.batch.num_rows + page.skipped + len(page.rejects), skipped=page.skipped)
     try:
         _reject(state, here, page.rejects)
-        batch = page.batch
+        batch = records.first_vector_only(page.batch) if state.plan.drop_vectors else page.batch
         for transform in state.plan.transforms:
             batch = transform(batch)
         for piece, lines in _pieces(batch, page.lines, state.plan.target.capabilities.max_rows):

@@ -185,11 +185,17 @@ def _format_inside(text: str) -> Format | None:
 def _by_magic(text: str) -> Connector | Format | None:
     """The plugin whose magic bytes a file starts with. Raises NotFound."""
     if not is_url(text) and not os.path.lexists(text):
-        raise UsageError(_unclear(text)) if _near(text) else NotFound(f"{text}: no such file")
+        raise UsageError(_unclear(text)) if _near(text) else NotFound(_missing(text))
     with files.open_input(text) as stream:
         head = stream.read(16)
     every: list[Connector | Format] = [*plugins.formats().values(), *plugins.connectors().values()]
     return next((one for one in every if one.magic and head.startswith(one.magic)), None)
+
+
+def _missing(text: str) -> str:
+    if "." in text or "/" in text:
+        return f"{text}: no such file"
+    return f"{text}: no such file, and no store of that name; known are {', '.join(plugins.connectors())}"
 
 
 def _near(text: str) -> list[str]:

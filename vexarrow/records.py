@@ -209,11 +209,18 @@ def with_dim(batch: pa.RecordBatch, length: int) -> pa.RecordBatch:
     return changed
 
 
+def first_vector_only(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch without its further vector columns."""
+    kept: pa.RecordBatch = batch.select([n for n in batch.schema.names if not n.startswith(EXTRA_VECTORS)])
+    return kept
+
+
 def refuse_further(batch: pa.RecordBatch, place: str) -> None:
     """Raise Unsupported when the batch has further vector columns, for a place that can hold one vector a record."""
     further = [name for name in batch.schema.names if name.startswith(EXTRA_VECTORS)]
     if further:
-        raise Unsupported(f"{place} holds one vector a record and no {', '.join(further)}")
+        names = ", ".join(further)
+        raise Unsupported(f"{place} holds one vector a record and no {names}; --drop-vectors leaves these out")
 
 
 # -- ids ------------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ from vexarrow.cli.commands import cli
 from vexarrow.errors import VexError
 
 INTERRUPTED = 130
+_MOVING = {"export", "import", "migrate", "convert"}
+_AFTERWARDS = ": no file was published; what a store acknowledged stays there, and the same command again is safe"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,17 +60,16 @@ def _run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo(
-            "vex: interrupted: no file was published; what a store acknowledged stays there, and running the same "
-            "command again is safe",
-            err=True,
-        )
+        click.echo(f"vex: interrupted{_AFTERWARDS if set(arguments[:1]) & _MOVING else ''}", err=True)
         return INTERRUPTED
     except VexError as error:
         click.echo(f"vex: error: {error}", err=True)
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        click.echo(f"vex: error: {error}", err=True)
         return 1
     except Exception as error:
         if os.environ.get("VEX_DEBUG"):

@@ -11,7 +11,7 @@ import click
 
 from vexarrow._version import __version__
 from vexarrow.cli.options import PlaceCommand, sides
-from vexarrow.errors import UsageError
+from vexarrow.errors import UsageError, VexError
 
 if TYPE_CHECKING:
     from vexarrow.places import Place
@@ -52,6 +52,7 @@ def _copying(function: Decorated) -> Decorated:
             click.option("--limit", type=click.IntRange(min=0), metavar="N", help="At most N records."),
             click.option("--strict", is_flag=True, help="Fail at the first record that has to be rejected."),
             click.option("--max-rejects", type=click.IntRange(min=1), metavar="N", help="Fail at the N-th reject."),
+            click.option("--drop-vectors", is_flag=True, help="Leave out all vectors of a record but the first."),
             click.option("--rejects", metavar="PATH", help="Where rejects go (default: beside the output)."),
             click.option("--overwrite", is_flag=True, help="Replace an output that exists."),
             click.option(
@@ -81,7 +82,10 @@ Examples:
 @_copying
 @click.pass_obj
 def export_command(given: dict[str, str], /, source: str, target: str, **options: Any) -> None:
-    """Export a store to a file."""
+    """Export a store to a file.
+
+    Options of stores and formats (--db, --partition-by, ...): `vex connectors NAME` and `vex formats NAME` list them.
+    """
     _copy(given, source, target, **options)
 
 
@@ -99,7 +103,10 @@ Examples:
 @_copying
 @click.pass_obj
 def import_command(given: dict[str, str], /, source: str, target: str, **options: Any) -> None:
-    """Import a file into a store, upserting by id."""
+    """Import a file into a store, upserting by id.
+
+    Options of stores and formats (--db, --partition-by, ...): `vex connectors NAME` and `vex formats NAME` list them.
+    """
     _copy(given, source, target, mark_imported=True, **options)
 
 
@@ -119,7 +126,10 @@ Examples:
 def migrate_command(
     given: dict[str, str], /, places: tuple[str, ...], source: str | None, target: str | None, **options: Any
 ) -> None:
-    """Migrate records from any place to any other."""
+    """Migrate records from any place to any other.
+
+    Options of stores and formats (--db, --partition-by, ...): `vex connectors NAME` and `vex formats NAME` list them.
+    """
     source, target = _two(places, source, target)
     _copy(given, source, target, mark_imported=True, **options)
 
@@ -140,7 +150,10 @@ Examples:
 @_copying
 @click.pass_obj
 def convert_command(given: dict[str, str], /, source: str, target: str, **options: Any) -> None:
-    """Convert a file, a directory or a stream to another format."""
+    """Convert a file, a directory or a stream to another format.
+
+    Options of stores and formats (--db, --partition-by, ...): `vex connectors NAME` and `vex formats NAME` list them.
+    """
     _copy(given, source, target, **options)
 
 
@@ -165,6 +178,7 @@ def _copy(
     strict: bool,
     max_rejects: int | None,
     rejects: str | None,
+    drop_vectors: bool,
     overwrite: bool,
     from_format: str | None,
     to_format: str | None,
@@ -186,6 +200,7 @@ def _copy(
         rejects_path=rejects,
         rows=batch_size,
         mark_imported=mark_imported,
+        drop_vectors=drop_vectors,
     )
     with reporting(quiet=quiet) as progress:
         report = run(plan, progress)
@@ -208,6 +223,8 @@ def _tell(report: Report, *, to_stderr: bool, as_json: bool) -> None:
         )
     text = json.dumps(report.to_json(), ensure_ascii=False) if as_json else report.summary()
     click.echo(text, err=to_stderr)
+    if report.counts.rejected and not report.counts.written:
+        raise VexError(f"not one of the {report.counts.rejected} records of {report.source} could be written")
 
 
 # -- looking --------------------------------------------------------------------------------------------
