@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -52,7 +53,9 @@ def translated(path: str) -> Iterator[None]:
     except (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowException) as error:
         raise DataError(f"{name}: {_first_line(error)}") from error
     except ImportError as error:
-        raise MissingDependency(f"{name}: {_first_line(error)}") from error
+        wanted = re.search(r"[Ii]nstall (\w+)", str(error))
+        hint = f" (pip install {wanted[1]})" if wanted else ""
+        raise MissingDependency(f"{name}: {_first_line(error)}{hint}") from error
     except OSError as error:
         raise _from_os_error(name, error) from error
     except Exception as error:

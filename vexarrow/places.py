@@ -120,9 +120,9 @@ def resolve(
     return Place(location, plugin)
 
 
-def plugin_for(text: str, *, side: str, format: str | None = None) -> Connector | Format:
-    """The connector or format that a text means, before its options are looked at. Raises UsageError."""
-    return _plugin(expand(text), {}, side, format)
+def plugin_for(text: str, options: Mapping[str, str], *, side: str, format: str | None = None) -> Connector | Format:
+    """The connector or format that a text means; of the options only their presence counts. Raises UsageError."""
+    return _plugin(expand(text), options, side, format)
 
 
 def _plugin(text: str, options: Mapping[str, str], side: str, format: str | None) -> Connector | Format:
@@ -210,7 +210,7 @@ def _unclear(text: str) -> str:
         return f"there is no connector or format {text!r}; did you mean {near[0]!r}?"
     suffixes = ", ".join(suffix for one in plugins.formats().values() for suffix in one.suffixes)
     what = f"cannot tell what {redact(text)!r} is: its name ends in none of {suffixes}"
-    return f"{what}; --from-format or --to-format says so"
+    return f"{what}; --from-format or --to-format says so, and the name of a new directory ends in /"
 
 
 def _format_target(plugin: Format, options: dict[str, str], side: str) -> str:

@@ -93,7 +93,8 @@ def sides(
     `--from-x` and `--to-x` name the side. A bare option goes to the side that knows it; when both do, to the one that
     did not get it by name. Raises UsageError when that leaves it open.
     """
-    left, right = _names(source, "source", formats[0]), _names(target, "sink", formats[1])
+    bare = {name.removeprefix(FROM).removeprefix(TO): value for name, value in given.items()}
+    left, right = _names(source, "source", formats[0], bare), _names(target, "sink", formats[1], bare)
     named = {name.removeprefix(FROM): v for name, v in given.items() if name.startswith(FROM)}
     sunk = {name.removeprefix(TO): v for name, v in given.items() if name.startswith(TO)}
     for name, value in given.items():
@@ -108,9 +109,9 @@ def sides(
     return named, sunk
 
 
-def _names(text: str, side: str, format: str | None) -> set[str]:
+def _names(text: str, side: str, format: str | None, options: Given) -> set[str]:
     """The names of the options that a place takes; resolving it later says what is wrong with the place itself."""
     from vexarrow.places import plugin_for
 
-    plugin = plugin_for(text, side=side, format=format)
+    plugin = plugin_for(text, options, side=side, format=format)
     return {name for option in plugin.options if option.side in ("both", side) for name in option.names}
