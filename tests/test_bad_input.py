@@ -224,9 +224,11 @@ def test_all_bad_lines_together_are_rejects_each_in_its_place(tmp_path: Path) ->
 
 def test_a_rejects_file_that_nobody_mended_is_rejected_again_and_whole(tmp_path: Path) -> None:
     body = [one.line for one in BAD]
-    first = vexarrow.copy(str(written(tmp_path, *body)), str(tmp_path / "a.vmig.jsonl"))
+    first = vexarrow.copy(str(written(tmp_path, FIRST, *body)), str(tmp_path / "a.vmig.jsonl"))
+    with Path(str(first.rejects_file)).open("ab") as file:
+        file.write(FIRST + b"\n")  # a run in which nothing at all can be read fails
     again = vexarrow.copy(str(first.rejects_file), str(tmp_path / "b.vmig.jsonl"))
-    assert again.counts.rejected == len(BAD)
+    assert (again.counts.rejected, again.counts.written) == (len(BAD), 1)
     assert again.codes == first.codes
 
 

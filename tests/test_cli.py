@@ -426,9 +426,24 @@ def test_an_existing_rejects_file_is_never_overwritten(here: Path) -> None:
 
 def test_a_run_in_which_nothing_could_be_read_fails(here: Path) -> None:
     (here / "table.csv").write_bytes(b"id,text\n1,a\n")
-    done = vex("convert", "table.csv", "out.parquet", "--from-format", "jsonl")
+    vex("convert", DEBIAN, "out.parquet").ok()
+    before = (here / "out.parquet").read_bytes()
+    done = vex("convert", "table.csv", "out.parquet", "--from-format", "jsonl", "--overwrite")
     assert done.code == 1
     assert "not one of the 2 records of table.csv could be written" in done.err
+    assert (here / "out.parquet").read_bytes() == before
+
+
+def test_a_selection_that_matches_nothing_is_a_warning(here: Path) -> None:
+    done = vex("convert", DEBIAN, "none.parquet", "--namespace", "gmaes").ok()
+    assert "no record matches the selection" in done.err
+
+
+def test_a_file_that_its_sidecar_contradicts_is_a_warning(here: Path) -> None:
+    vex("convert", DEBIAN, "cut.vmig.jsonl").ok()
+    (here / "cut.vmig.jsonl").write_bytes(b"".join(DEBIAN.read_bytes().splitlines(keepends=True)[:-1]))
+    done = vex("convert", "cut.vmig.jsonl", "cut.parquet").ok()
+    assert "speaks of 160 records, 159 were read" in done.err
 
 
 def test_further_vectors_are_left_out_when_asked(here: Path) -> None:

@@ -34,6 +34,7 @@ from vexarrow.jsontext import Malformed, canonical
 
 PREFIX = "sum-sha256:"
 _BLOCK = 1 << 14
+_REPEATED = ("model", "namespace", "modality")
 
 
 class ContentDigest:
@@ -82,32 +83,28 @@ def record_bytes(batch: pa.RecordBatch) -> Iterator[bytes]:
     return map(b"".join, zip(*columns, strict=True))
 
 
-def _net(values: Iterable[str | None]) -> list[bytes]:
-    out = []
-    for value in values:
-        if value is None:
-            out.append(b"-")
-        else:
-            raw = value.encode()
-            out.append(b"%d:%b" % (len(raw), raw))
-    return out
+def _net(values: Iterable[bytes | None]) -> list[bytes]:
+    return [b"-" if raw is None else b"%d:%b" % (len(raw), raw) for raw in values]
 
 
 def _texts(batch: pa.RecordBatch, name: str, default: str | None = None) -> Sequence[bytes]:
     column = batch.column(name)
-    if column.null_count == len(column):
-        return _net([default]) * len(column)
     if default is not None and column.null_count:
         column = column.fill_null(default)
-    return _net(column.to_pylist())
+    if column.null_count == len(column):
+        return [b"-"] * len(column)
+    values = column.cast(pa.string()).view(pa.binary()).to_pylist()
+    if name in _REPEATED:
+        known = dict(zip(distinct := list(set(values)), _net(distinct), strict=True))
+        return [known[value] for value in values]
+    return _net(values)
 
 
 def _documents(batch: pa.RecordBatch, name: str) -> Sequence[bytes]:
     column = records.storage(batch.column(name))
     if column.null_count == len(column):
         return [b"-"] * len(column)
-    raws = [None if text is None else _canonical(text) for text in column.to_pylist()]
-    return [b"-" if raw is None else b"%d:%b" % (len(raw), raw) for raw in raws]
+    return _net([None if text is None else _canonical(text) for text in column.to_pylist()])
 
 
 def _without_id_marks(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -129,7 +126,7 @@ def _canonical(text: str) -> bytes:
 
 def _times(batch: pa.RecordBatch) -> Sequence[bytes]:
     column = batch.column("created_at").cast(pa.int64())
-    return _net([None if value is None else str(value) for value in column.to_pylist()])
+    return _net([None if value is None else b"%d" % value for value in column.to_pylist()])
 
 
 def _scores(batch: pa.RecordBatch) -> Sequence[bytes]:

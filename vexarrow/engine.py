@@ -13,7 +13,7 @@ from vexarrow import rejects as rejected
 from vexarrow._version import __version__
 from vexarrow.digest import ContentDigest
 from vexarrow.errors import UsageError, VexError
-from vexarrow.location import redact
+from vexarrow.location import is_url, redact
 from vexarrow.places import Memory, Place
 from vexarrow.progress import Progress, Silent
 from vexarrow.protocols import Description, Format, Manifest, Page, Partition, Reject, Sink, Source, Transform
@@ -88,6 +88,8 @@ def _move(
     described = source.describe()
     for transform in plan.transforms:
         described = transform.bind(described)
+    if plan.drop_vectors:
+        described = replace(described, vectors={})
     partitions = source.partitions(1)
     shown = progress or Silent()
     shown.expect(described.rows)
@@ -97,12 +99,20 @@ def _move(
         state.target_dim = sink.prepare(described).dim
         for part in partitions:
             _partition(state, source, sink, part, described)
+        _check_any(state)
         sink.finish()
         manifest = dict(sink.manifest()) if isinstance(sink, Manifest) else {}
     published = manifest.get("records", state.counts.written)
     if published != state.counts.written:
         raise VexError(f"{plan.target}: {published} records arrived of the {state.counts.written} that were sent")
     return state, manifest
+
+
+def _check_any(state: Run) -> None:
+    """Refuse to publish a target when every record was rejected: the input is not what it was taken for."""
+    if state.counts.rejected and not state.counts.written:
+        source = state.plan.source
+        raise VexError(f"not one of the {state.counts.rejected} records of {source} could be written")
 
 
 def _partition(state: Run, source: Source, sink: Sink, part: Partition, described: Description) -> None:
@@ -243,7 +253,20 @@ def _report(state: Run, manifest: dict[str, object], duration: float) -> Report:
         content_digest=digest,
         partitions=state.partitions,
     )
+    report = replace(report, warnings=_warnings(plan, report))
     return _marked(plan, report) if plan.mark_imported else report
+
+
+def _warnings(plan: Plan, report: Report) -> list[str]:
+    """What is no error and yet probably not meant."""
+    warnings = []
+    if plan.selection.filters and not report.counts.written and not report.counts.rejected:
+        warnings.append("no record matches the selection")
+    if _has_sidecar(plan.source) and plan.selection == Selection() and not is_url(_data_path(plan.source)):
+        said = (sidecar.read(_data_path(plan.source)) or {}).get("record_count")
+        if isinstance(said, int) and said not in (0, report.counts.read):
+            warnings.append(f"the sidecar of {plan.source} speaks of {said} records, {report.counts.read} were read")
+    return warnings
 
 
 def _marked(plan: Plan, report: Report) -> Report:
@@ -255,5 +278,5 @@ def _marked(plan: Plan, report: Report) -> Report:
             _data_path(plan.source), f"{plan.target.plugin.name}:{plan.target}", report.counts.written
         )
     except VexError as error:
-        return replace(report, warnings=[f"the sidecar was not updated: {error}"])
+        return replace(report, warnings=[*report.warnings, f"the sidecar was not updated: {error}"])
     return report

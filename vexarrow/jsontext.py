@@ -103,6 +103,7 @@ def _scan_value(text: str, at: int) -> int:
 # -- canonical form -------------------------------------------------------------------------------------
 
 _SORTED = orjson.OPT_SORT_KEYS
+_CONTAINERS = frozenset({dict, list})
 
 
 def canonical(text: str | bytes) -> bytes:
@@ -127,11 +128,15 @@ def canonical(text: str | bytes) -> bytes:
 
 def _plain(value: Any) -> bool:
     """Whether orjson read all numbers of the value exactly and writes them as Python does (no exponents)."""
-    if value.__class__ is float:
-        return 1e-4 <= value < 1e16 or -1e16 < value <= -1e-4
-    if value.__class__ is dict:
-        return all(map(_plain, value.values()))
-    return value.__class__ is not list or all(map(_plain, value))
+    values: Any = value.values() if value.__class__ is dict else value if value.__class__ is list else (value,)
+    kinds = set(map(type, values))
+    if float in kinds and not all(_plainly_written(one) for one in values if one.__class__ is float):
+        return False
+    return not kinds & _CONTAINERS or all(_plain(one) for one in values if one.__class__ in _CONTAINERS)
+
+
+def _plainly_written(number: float) -> bool:
+    return 1e-4 <= number < 1e16 or -1e16 < number <= -1e-4
 
 
 class _Digits(str):

@@ -11,7 +11,7 @@ import click
 
 from vexarrow._version import __version__
 from vexarrow.cli.options import PlaceCommand, sides
-from vexarrow.errors import UsageError, VexError
+from vexarrow.errors import UsageError
 
 if TYPE_CHECKING:
     from vexarrow.places import Place
@@ -223,8 +223,6 @@ def _tell(report: Report, *, to_stderr: bool, as_json: bool) -> None:
         )
     text = json.dumps(report.to_json(), ensure_ascii=False) if as_json else report.summary()
     click.echo(text, err=to_stderr)
-    if report.counts.rejected and not report.counts.written:
-        raise VexError(f"not one of the {report.counts.rejected} records of {report.source} could be written")
 
 
 # -- looking --------------------------------------------------------------------------------------------
