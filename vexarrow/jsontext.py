@@ -103,7 +103,7 @@ def _scan_value(text: str, at: int) -> int:
 # -- canonical form -------------------------------------------------------------------------------------
 
 _SORTED = orjson.OPT_SORT_KEYS
-_CONTAINERS = frozenset({dict, list})
+_CONTAINERS: frozenset[type] = frozenset({dict, list})
 
 
 def canonical(text: str | bytes) -> bytes:
@@ -132,7 +132,7 @@ def _plain(value: Any) -> bool:
     kinds = set(map(type, values))
     if float in kinds and not all(_plainly_written(one) for one in values if one.__class__ is float):
         return False
-    return not kinds & _CONTAINERS or all(_plain(one) for one in values if one.__class__ in _CONTAINERS)
+    return not kinds & _CONTAINERS or all(_plain(one) for one in values if type(one) in _CONTAINERS)
 
 
 def _plainly_written(number: float) -> bool:
