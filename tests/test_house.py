@@ -214,3 +214,10 @@ def test_the_demo_runs() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "memories.parquet" in done.stdout
+
+
+@in_checkout
+def test_the_readme_lists_the_places_as_they_declare_themselves() -> None:
+    from vexarrow.cli.listing import markdown
+
+    assert markdown() in (ROOT / "README.md").read_text(encoding="utf-8")
