@@ -1,8 +1,8 @@
 """Single vectors out of a Parquet column chunk, without decoding the rest.
 
-Arrow decodes every value of a column to give a few rows, and spends more time on list levels than on data. In our own
-files, row r of a column chunk without nulls is values r * d to (r + 1) * d, so that only pages in which a wanted row
-lies have to be decompressed. What is not just so (other encodings or page kinds, nulls) is left to Arrow.
+Arrow decodes every value of a column to give a few rows, and spends more time on list levels than on data. Where no
+vector is null, row r of a column chunk of fixed-size lists is values r * d to (r + 1) * d, so that only pages in which a
+wanted row lies have to be decompressed. What is not just so (other encodings or page kinds, nulls) is left to Arrow.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Page(NamedTuple):
 
 
 class VectorChunk:
-    """The column chunk of a vector column in one row group of a file that vexarrow wrote; `dim` values a row.
+    """The column chunk of a vector column in one row group, when it is laid out as expected; `dim` values a row.
 
     `source` opens the file. A mapping of its own for each chunk lets go of the pages read before.
     """

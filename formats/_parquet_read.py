@@ -162,7 +162,7 @@ class _RowGroup:
         self.light = _Feed(file, group, roles.light, span).read
         self.heavy = _Feed(file, group, roles.heavy, span).read
         self._vector = file.schema_arrow.field(roles.vector)
-        self._single = _single(file, source, group, roles) if roles.own and not roles.vectors else None
+        self._single = _single(file, source, group, roles) if not roles.vectors else None
 
     def pick(self, rows: Rows) -> pa.RecordBatch | None:
         """The vectors of some rows from the pages that hold them."""
