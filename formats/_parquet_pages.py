@@ -1,8 +1,8 @@
 """Single vectors out of a Parquet column chunk, without decoding the rest.
 
 Arrow decodes every value of a column to give a few rows, and spends more time on list levels than on data. Where no
-vector is null, row r of a column chunk of fixed-size lists is values r * d to (r + 1) * d, so that only pages in which a
-wanted row lies have to be decompressed. What is not just so (other encodings or page kinds, nulls) is left to Arrow.
+vector is null, row r of a column chunk of fixed-size lists is values r * d to (r + 1) * d, so that only pages in which
+a wanted row lies have to be decompressed. What is not just so (other encodings or page kinds, nulls) is left to Arrow.
 """
 
 from __future__ import annotations
