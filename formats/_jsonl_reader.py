@@ -187,7 +187,7 @@ class Shared:
             yield waiting.popleft()
 
     def _begin(self, file: LineFile, start: int, end: int, companion: Companion | None) -> _Begun:
-        if companion is not None and companion.free and start > 0:
+        if companion is not None and companion.free and start > 0 and not self._readers.hopeless:
             try:
                 companion.ask(start, end)
                 return _Begun(start, end, [], self._background.submit(self._readers.received, companion))
@@ -229,13 +229,13 @@ class Readers:
 
     def begin(self, block: Block, background: ThreadPoolExecutor) -> Future[pa.RecordBatch | None] | None:
         """Start to read a block in bulk; None when that is hopeless."""
-        if self._unlucky >= _GIVE_UP:
-            return None
-        cut = self._bulk.cut(block.lines)
-        if cut is None:
-            self._unlucky += 1
-            return None
-        return background.submit(self._bulk.batch, cut)
+        cut = None if self.hopeless else self._bulk.cut(block.lines)
+        return None if cut is None else background.submit(self._bulk.batch, cut)
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether so many blocks in a row had an unusual line that reading in bulk is given up."""
+        return self._unlucky >= _GIVE_UP
 
     def companion(self, path: str, line: bytes) -> Companion | None:
         """A process that helps with the lines of a file, which are like `line`; None when there can be none."""
@@ -262,6 +262,7 @@ class Readers:
             self._unlucky = 0
             self.assembler.id_type = records.id_type(batch.schema)
             return [Group(batch, range(block.first, block.first + batch.num_rows))], ()
+        self._unlucky += 1
         rows, numbers, rejects = self._parser.rows(block.lines, block.first)
         groups, more = self.assembler.groups(rows, numbers, block.lines, block.first)
         return groups, [*rejects, *more]

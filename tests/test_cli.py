@@ -454,6 +454,23 @@ def test_further_vectors_are_left_out_when_asked(here: Path) -> None:
     assert "--drop-vectors" in refused.err
     vex("convert", "two.parquet", "one.vmig.jsonl", "--drop-vectors").ok()
     assert b'"vector":[1.0,2.0]' in (here / "one.vmig.jsonl").read_bytes()
+    vex("import", "--from", "two.parquet", "--to", "vektor", "--db", "one.db", "--drop-vectors").ok()
+
+
+def test_a_page_without_a_sound_record_is_rejected_and_the_run_goes_on(here: Path) -> None:
+    """The first page holds nothing that can be written."""
+    vectors = pa.array([[1.0]] * 4, type=pa.list_(pa.float32(), 1))
+    scores = pa.array([float("nan"), float("nan"), 1.0, 2.0])
+    pq.write_table(pa.table({"id": list("abcd"), "vector": vectors, "score": scores}), here / "nan.parquet")
+    done = vex("convert", "nan.parquet", "rest.vmig.jsonl", "--batch-size", "2", "--json").ok()
+    assert (done.report["written"], done.report["rejected"]) == (2, 2)
+
+
+def test_a_file_that_only_has_the_name_of_a_sidecar_does_not_fail_a_run(here: Path) -> None:
+    (here / "plain.vmig.jsonl").write_bytes(DEBIAN.read_bytes())
+    (here / "plain.vmig.meta.json").write_text("mine")
+    vex("convert", "plain.vmig.jsonl", "plain.parquet").ok()
+    assert (here / "plain.vmig.meta.json").read_text() == "mine"
 
 
 def test_a_closed_pipe_is_no_noise(here: Path) -> None:

@@ -160,7 +160,7 @@ def _load(
     fitting, unfit = _fitting(state, batch)
     if unfit:
         _reject(state, counts, rejected.completed(unfit, batch, lines, file))
-        if fitting is None:
+        if fitting is None or not fitting.num_rows:
             return
         gone = {reject.row for reject in unfit}
         lines = None if lines is None else [line for row, line in enumerate(lines) if row not in gone]
@@ -263,10 +263,19 @@ def _warnings(plan: Plan, report: Report) -> list[str]:
     if plan.selection.filters and not report.counts.written and not report.counts.rejected:
         warnings.append("no record matches the selection")
     if _has_sidecar(plan.source) and plan.selection == Selection() and not is_url(_data_path(plan.source)):
-        said = (sidecar.read(_data_path(plan.source)) or {}).get("record_count")
-        if isinstance(said, int) and said not in (0, report.counts.read):
+        said = _said_records(plan.source)
+        if said not in (None, 0, report.counts.read):
             warnings.append(f"the sidecar of {plan.source} speaks of {said} records, {report.counts.read} were read")
     return warnings
+
+
+def _said_records(place: Place | Memory) -> int | None:
+    """The number of records in the sidecar of a file, None when there is no sidecar that says one."""
+    try:
+        said = (sidecar.read(_data_path(place)) or {}).get("record_count")
+    except VexError:
+        return None  # a run that is done does not fail over a file beside its input
+    return said if isinstance(said, int) else None
 
 
 def _marked(plan: Plan, report: Report) -> Report:
@@ -277,6 +286,6 @@ def _marked(plan: Plan, report: Report) -> Report:
         sidecar.mark_imported(
             _data_path(plan.source), f"{plan.target.plugin.name}:{plan.target}", report.counts.written
         )
-    except VexError as error:
+    except (VexError, NotImplementedError) as error:  # some file systems are read-only
         return replace(report, warnings=[*report.warnings, f"the sidecar was not updated: {error}"])
     return report

@@ -53,7 +53,7 @@ def translated(path: str) -> Iterator[None]:
     except (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowException) as error:
         raise DataError(f"{name}: {_first_line(error)}") from error
     except ImportError as error:
-        wanted = re.search(r"[Ii]nstall (\w+)", str(error))
+        wanted = re.search(r"(?:[Ii]nstall|requires) \"?(\w+)", str(error))
         hint = f" (pip install {wanted[1]})" if wanted else ""
         raise MissingDependency(f"{name}: {_first_line(error)}{hint}") from error
     except OSError as error:
