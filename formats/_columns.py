@@ -45,7 +45,7 @@ class Light:
         chosen = pa.array(rows)
         missing = None if self.missing is None else self.missing[rows]
         dims = None if self.dims is None else self.dims.take(chosen)
-        return Light(self.batch.take(chosen), missing, dims, rows)
+        return Light(self.batch.take(chosen), missing, dims, rows if self.places is None else self.places[rows])
 
 
 def light(source: pa.RecordBatch, roles: Roles, constants: Mapping[str, str | None]) -> Light:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from vexarrow import files, records
 from vexarrow.errors import UsageError
-from vexarrow.location import STANDARD_STREAM, Location, is_url
+from vexarrow.location import STANDARD_STREAM, Location
 from vexarrow.protocols import Description, Page, Partition, Reject, Source
 from vexarrow.selection import Selection
 
-from ._bulk import MARKER, Bulk
-from ._companion import Companion
+from ._bulk import Bulk
+from ._helper import READING, Helper, helper, take_batch, worth_sharing
 from ._lines import BOM, Block, LineFile, blocks, exactly, parts, skip
 from ._parse import Parser
 from ._rows import Assembler, Group
@@ -34,9 +32,7 @@ _PEEK = 1 << 16
 _GIVE_UP = 8
 
 
-# A helper process takes a third of a second of a processor to start.
-SHARED_BYTES = 96 << 20
-_BLOCKS_AHEAD = 4
+_BLOCKS_AHEAD = 6
 Piece = tuple[Block, "pa.RecordBatch | None"]
 
 
@@ -99,7 +95,7 @@ class JsonlSource:
                 block = _without_bom(exactly(stream, start, end, first))
                 yield from self._pages(block, None, readers, part.key, group)
                 start, first = block.end, block.first + len(block.lines)
-            if _worth_sharing(part.key, start):
+            if worth_sharing(part.key, start):
                 shared = Shared(part.key, readers, background, rows)
                 yield from self._all_pages(shared.pieces(start, first), readers, part.key)
                 return
@@ -147,13 +143,6 @@ def _count(block: Block, batch: pa.RecordBatch | None) -> int:
     return len(block.lines) if block.lines or batch is None else batch.num_rows
 
 
-def _worth_sharing(path: str, start: int) -> bool:
-    """Whether a second process pays: a large local file, not compressed, and a second processor."""
-    if is_url(path) or path == STANDARD_STREAM or files.compression(path) or not Path(path).is_file():
-        return False
-    return Path(path).stat().st_size - start >= SHARED_BYTES and (os.cpu_count() or 1) > 1
-
-
 class Shared:
     """A large file read by two processes: each takes the next block when it is free, the order stays."""
 
@@ -166,7 +155,7 @@ class Shared:
     def pieces(self, start: int, first: int) -> Iterator[Piece]:
         """Every block from an offset on, with its batch if it could be read in bulk."""
         with LineFile(self._path) as file:
-            companion = self._readers.companion(self._path, file.lines(start, start + 1)[0].removeprefix(BOM))
+            companion = helper(READING, self._path)
             try:
                 for begun in self._ahead(file, start, companion):
                     for piece, batch in self._finished(file, begun, first):
@@ -176,7 +165,7 @@ class Shared:
                 if companion is not None:
                     companion.close()
 
-    def _ahead(self, file: LineFile, start: int, companion: Companion | None) -> Iterator[_Begun]:
+    def _ahead(self, file: LineFile, start: int, companion: Helper | None) -> Iterator[_Begun]:
         """Blocks in their order, of which some are worked on already."""
         waiting: deque[_Begun] = deque()
         while start < file.size or waiting:
@@ -186,11 +175,11 @@ class Shared:
                 start = end
             yield waiting.popleft()
 
-    def _begin(self, file: LineFile, start: int, end: int, companion: Companion | None) -> _Begun:
+    def _begin(self, file: LineFile, start: int, end: int, companion: Helper | None) -> _Begun:
         if companion is not None and companion.free and start > 0 and not self._readers.hopeless:
             try:
-                companion.ask(start, end)
-                return _Begun(start, end, [], self._background.submit(self._readers.received, companion))
+                companion.ask(f"{start} {end}")
+                return _Begun(start, end, [], self._background.submit(_received, companion))
             except OSError:
                 pass  # it has ended: the lines are read here
         lines = self._lines(file, start, end)
@@ -207,6 +196,11 @@ class Shared:
 
     def _lines(self, file: LineFile, start: int, end: int) -> list[bytes]:
         return _without_bom(Block(file.lines(start, end), start, end, 1)).lines
+
+
+def _received(companion: Helper) -> pa.RecordBatch | None:
+    data = companion.answer()
+    return None if data is None else take_batch(data)
 
 
 class _Begun(NamedTuple):
@@ -236,20 +230,6 @@ class Readers:
     def hopeless(self) -> bool:
         """Whether so many blocks in a row had an unusual line that reading in bulk is given up."""
         return self._unlucky >= _GIVE_UP
-
-    def companion(self, path: str, line: bytes) -> Companion | None:
-        """A process that helps with the lines of a file, which are like `line`; None when there can be none."""
-        if not self._bulk.learn(line):
-            return None
-        try:
-            return Companion(path, MARKER, self._bulk.style)
-        except OSError:
-            return None
-
-    def received(self, companion: Companion) -> pa.RecordBatch | None:
-        """The batch of the companion's oldest answer."""
-        cut = companion.receive()
-        return None if cut is None else self._bulk.batch(cut)
 
     def fits(self, batch: pa.RecordBatch | None) -> bool:
         """Whether a batch read in bulk has ids of the kind of this stream."""

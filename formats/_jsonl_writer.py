@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from vexarrow import files, records
+from vexarrow import files, records, sound
 from vexarrow.errors import UsageError
-from vexarrow.lines import lines
+from vexarrow.lines import encode, unfit
 from vexarrow.location import Location
 from vexarrow.protocols import Description, Reject, Sink
+
+from ._helper import SLOTS, WORTH, WRITING, Helper, helper
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 PART = "part-00000.vmig.jsonl"
+_REST_BYTES = 512
 
 
 @contextmanager
@@ -37,12 +41,14 @@ def open_writer(location: Location) -> Iterator[Sink]:
 
 
 class JsonlSink:
-    """Encodes in the caller's thread; hashes, compresses and writes in another one, one batch behind."""
+    """Encodes in the caller's thread, and in a second process where there is much to encode; hashes, compresses and
+    writes in another thread, in the order of the batches."""
 
     def __init__(self, output: files.Output, background: ThreadPoolExecutor) -> None:
         self._output = output
         self._background = background
-        self._pending: Future[None] | None = None
+        self._pending: deque[Future[None]] = deque()
+        self._helper: Helper | None = None
         self._hash = hashlib.sha256()
         self._bytes = 0
         self._records = 0
@@ -50,19 +56,39 @@ class JsonlSink:
 
     def prepare(self, plan: Description) -> Description:
         """Anything fits: dimensions may be mixed and vectors missing."""
+        if max((plan.rows or 0) * (4 * (plan.dim or 0) + _REST_BYTES), plan.size or 0) >= WORTH:
+            self._helper = helper(WRITING)
         return plan
 
     def load(self, batch: pa.RecordBatch) -> Sequence[Reject]:
         """Append a line for every record. Durable after `finish`, not before: the file appears whole or not at all."""
         records.refuse_further(batch, str(self._output.path))
-        encoded, rejects = lines(batch)
-        self._wait()
-        self._records += len(encoded)
-        if encoded:
-            self._pending = self._background.submit(self._write, b"".join(encoded))
+        rejects = unfit(batch)
+        batch = sound.without(batch, rejects)
+        self._records += batch.num_rows
+        if batch.num_rows:
+            self._begin(batch)
         return rejects
 
-    def _write(self, block: bytes) -> None:
+    def _begin(self, batch: pa.RecordBatch) -> None:
+        """Encode a batch here or have it encoded, whichever is sooner, and let it be written after those before it."""
+        while len(self._pending) > SLOTS:
+            self._wait()
+        if self._helper is not None and self._helper.free:
+            try:
+                self._helper.ask("encode", batch)
+                self._pending.append(self._background.submit(self._write_answer, self._helper, batch))
+                return
+            except OSError:
+                pass  # it has ended: the lines are made here
+        # Lines encoded here are a block of some 16 MB: one at a time is enough.
+        encoded = b"".join(encode(batch))
+        self._pending.append(self._background.submit(self._write, encoded))
+
+    def _write_answer(self, helper: Helper, batch: pa.RecordBatch) -> None:
+        self._write(helper.answer() or b"".join(encode(batch)))
+
+    def _write(self, block: bytes | memoryview) -> None:
         # The checksum of the original tool leaves out the last LF of the file.
         if self._bytes:
             self._hash.update(b"\n")
@@ -72,13 +98,13 @@ class JsonlSink:
             self._output.stream.write(block)
 
     def _wait(self) -> None:
-        pending, self._pending = self._pending, None
-        if pending:
-            pending.result()
+        if self._pending:
+            self._pending.popleft().result()
 
     def finish(self) -> None:
         """Publish the file."""
-        self._wait()
+        while self._pending:
+            self._wait()
         self._output.publish()
         self._finished = True
 
@@ -97,8 +123,9 @@ class JsonlSink:
 
     def close(self) -> None:
         """Remove the file again unless it was published."""
+        if self._helper is not None:
+            self._helper.close()
         if not self._finished:
-            pending, self._pending = self._pending, None
-            if pending:
+            for pending in self._pending:
                 pending.exception()
             self._output.discard()

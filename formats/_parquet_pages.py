@@ -7,7 +7,9 @@ a wanted row lies have to be decompressed. What is not just so (other encodings 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 CODECS = {"ZSTD": "zstd", "SNAPPY": "snappy", "LZ4": "lz4_raw", "UNCOMPRESSED": None}
 DATA_PAGE, PLAIN, RLE = 0, 0, 3
 STOP, TRUE, FALSE, BYTE, DOUBLE, BINARY, LIST, SET, STRUCT = 0, 1, 2, 3, 7, 8, 9, 10, 12
+_UNPACKERS = 2
 
 
 class _Page(NamedTuple):
@@ -68,17 +71,26 @@ class VectorChunk:
             self._load()
         out = np.empty((len(wanted), self._dim), dtype=np.float32)
         starts = wanted * self._dim
-        for page in self._pages or ():
-            low = int(np.searchsorted(starts + self._dim, page.first, side="right"))
-            high = int(np.searchsorted(starts, page.first + page.values, side="left"))
-            if low >= high:
-                continue
-            values = self._values(page)
-            if values is None:
-                self._usable = False
-                return None
-            _copy(values, starts[low:high] - page.first, out[low:high])
+        needed = [
+            (page, low, high) for page in self._pages or () for low, high in [self._held(page, starts)] if low < high
+        ]
+        # Unpacking leaves the interpreter alone, so that the next page is unpacked while this one is.
+        with ThreadPoolExecutor(_UNPACKERS) as pool:
+            ahead = deque(pool.submit(self._values, page) for page, _, _ in needed[:_UNPACKERS])
+            for at, (page, low, high) in enumerate(needed):
+                values = ahead.popleft().result()
+                if at + _UNPACKERS < len(needed):
+                    ahead.append(pool.submit(self._values, needed[at + _UNPACKERS][0]))
+                if values is None:
+                    self._usable = False
+                    return None
+                _copy(values, starts[low:high] - page.first, out[low:high])
         return out if self._usable else None
+
+    def _held(self, page: _Page, starts: Rows) -> tuple[int, int]:
+        """Which of the rows that begin at `starts` have values in a page."""
+        low = int(np.searchsorted(starts + self._dim, page.first, side="right"))
+        return low, int(np.searchsorted(starts, page.first + page.values, side="left"))
 
     def _load(self) -> None:
         start, size = self._column.data_page_offset, self._column.total_compressed_size

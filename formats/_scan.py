@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -112,22 +112,34 @@ class Scan:
 
     def _look(self, chunk: Chunk, offset: int, count: int) -> _Range:
         """Read a range; its vectors only if a record in it is wanted."""
-        page = _columns.light(chunk.light(offset, count), self.roles, self.constants)
+        raw = chunk.light(offset, count)
         # `dims` is the length of the vector, so a condition on it needs the vectors too.
         if self.selection.needs_vectors or "dims" in (self.selection.where or "").lower():
-            return self._look_whole(chunk, page, offset, count)
-        keep = None
-        if self.selection.filters:
-            mask = self.selection.mask(page.batch.drop_columns("vector"))
-            keep = None if mask is None else np.flatnonzero(mask)
+            return self._look_whole(chunk, _columns.light(raw, self.roles, self.constants), offset, count)
+        page, keep = self._wanted(raw)
         if keep is not None and not len(keep):
             return _Range([], skipped=count)
-        found, rejects = self._finished(chunk, page, offset, count, keep)
+        found, rejects = self._finished(chunk, raw, page, offset, keep)
         return _Range(self._cut(found), rejects, 0 if keep is None else count - len(keep))
+
+    def _wanted(self, raw: pa.RecordBatch) -> tuple[_columns.Light, _columns.Rows | None]:
+        """The wanted rows, None for all, and the records of them or of all rows: the others are not looked into where
+        most are in no wanted namespace."""
+        rows = None
+        column = self.roles.fields.get("namespace")
+        if self.selection.namespaces is not None and column is not None:
+            rows = np.flatnonzero(self.selection.namespace_mask(raw.column(column)))
+        if rows is None or len(rows) > raw.num_rows // SPARSE:
+            page = _columns.light(raw, self.roles, self.constants)
+            mask = self.selection.mask(page.batch.drop_columns("vector")) if self.selection.filters else None
+            return page, None if mask is None else np.flatnonzero(mask)
+        page = replace(_columns.light(raw.take(pa.array(rows)), self.roles, self.constants), places=rows)
+        mask = self.selection.mask(page.batch.drop_columns("vector"))
+        return (page, rows) if mask is None else (page.take(np.flatnonzero(mask)), rows[mask])
 
     def _look_whole(self, chunk: Chunk, page: _columns.Light, offset: int, count: int) -> _Range:
         """Read whole records and select among them; those that cannot be read are rejects, wanted or not."""
-        found, rejects = self._finished(chunk, page, offset, count, None)
+        found, rejects = self._finished(chunk, page.batch, page, offset, None)
         batches, skipped = [], 0
         for batch in found:
             mask = self.selection.mask(batch)
@@ -138,17 +150,20 @@ class Scan:
         return _Range(self._cut(batches), rejects, skipped)
 
     def _finished(
-        self, chunk: Chunk, page: _columns.Light, offset: int, count: int, keep: _columns.Rows | None
+        self, chunk: Chunk, raw: pa.RecordBatch, page: _columns.Light, offset: int, keep: _columns.Rows | None
     ) -> tuple[list[pa.RecordBatch], list[Reject]]:
 
         def first() -> int:
             return chunk.first + offset
 
+        count = raw.num_rows
         if keep is not None and len(keep) <= count // SPARSE:
             picked = chunk.pick(keep + offset)
             if picked is not None:
-                page = page.take(keep)
+                page = page if page.places is not None else page.take(keep)
                 return _columns.finish(page, picked, self.roles, None, first=first, file=self.path)
+        if page.places is not None:
+            page = _columns.light(raw, self.roles, self.constants)
         heavy = chunk.heavy(offset, count)
         return _columns.finish(page, heavy, self.roles, keep, first=first, file=self.path)
 

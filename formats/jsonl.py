@@ -28,6 +28,16 @@ def open_writer(location: Location) -> Iterator[Sink]:
         yield sink
 
 
+def begin(location: Location, side: str, size: int) -> None:
+    """Start the process that helps with a large file, before anything heavy is imported here."""
+    from . import _helper
+
+    if side == "sink" and size >= _helper.WORTH:
+        _helper.begin(_helper.WRITING)
+    elif side == "source" and _helper.worth_sharing(location.target):
+        _helper.begin(_helper.READING, location.target)
+
+
 format = Format(
     name="jsonl",
     summary=".vmig.jsonl, the interchange format of vex: one JSON record a line",
@@ -43,4 +53,5 @@ format = Format(
     aliases=("vmig", "ndjson"),
     streams=True,
     sidecar=True,
+    begin=begin,
 )

@@ -26,16 +26,25 @@ def lines(batch: pa.RecordBatch) -> tuple[list[bytes], list[Reject]]:
 
     Records that JSON cannot hold (see `sound`) are rejects instead.
     """
+    rejects = unfit(batch)
+    return encode(sound.without(batch, rejects)), rejects
+
+
+def unfit(batch: pa.RecordBatch) -> list[Reject]:
+    """The records that JSON cannot hold (see `sound`)."""
     bad = {reject.row: reject for reject in (*sound.malformed(batch), *sound.unsound(batch))}
-    rejects = [bad[row] for row in sorted(bad, key=lambda row: row or 0)]
-    batch = sound.without(batch, rejects)
+    return [bad[row] for row in sorted(bad, key=lambda row: row or 0)]
+
+
+def encode(batch: pa.RecordBatch) -> list[bytes]:
+    """One line with its LF for every record, all of which JSON has to be able to hold."""
     extras = records.storage(batch.column("extra"))
     encoded = [orjson.dumps(record, option=_OPTIONS) for record in _documents(batch)]
     if extras.null_count < len(extras):
         for at, extra in enumerate(extras.to_pylist()):
             if extra is not None and extra != "{}":
                 encoded[at] = _with_extra(encoded[at], extra)
-    return encoded, rejects
+    return encoded
 
 
 def _documents(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:

@@ -57,6 +57,14 @@ class Place:
         return opener(self.location)
 
 
+def begin(source: Place, target: Place | None = None) -> None:
+    """Let the plugins start what takes time, while the caller goes on with its imports."""
+    size = os.path.getsize(source.location.target) if os.path.isfile(source.location.target) else 0
+    for place, side in ((source, SOURCE), (target, SINK)):
+        if place is not None and isinstance(place.plugin, Format) and place.plugin.begin is not None:
+            place.plugin.begin(place.location, side, size)
+
+
 @dataclass(frozen=True, slots=True)
 class Memory:
     """Arrow data in memory as a place to read from, once. `data` is anything with `__arrow_c_stream__`."""

@@ -213,7 +213,9 @@ class Format:
 
     `suffixes`: longest first. `compressions`: suffixes that may follow (".gz"). `streams`: works on stdin and stdout.
     `directory`: is what a directory is written as when nothing else is said. `sidecar`: a file of statistics is written
-    beside each output. `open_memory`: opens Arrow data that is in memory as a source.
+    beside each output. `open_memory`: opens Arrow data that is in memory as a source. `begin`: called by the command
+    line before anything heavy is imported, with the side ("source" or "sink") and the bytes of the source, so that the
+    format can start what takes time.
     """
 
     name: str
@@ -230,3 +232,4 @@ class Format:
     sidecar: bool = False
     magic: bytes | None = None
     open_memory: MemoryOpener | None = None
+    begin: Callable[[Location, str, int], None] | None = None

@@ -1,9 +1,11 @@
-"""Large local files are read by two processes: the records, their order, their lines and the rejects stay the same."""
+"""Large files are read and written by two processes: the records, their order, their lines and the rejects stay the
+same."""
 
 from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from tests.commands import DEBIAN
 from vexarrow.digest import ContentDigest
 from vexarrow.places import resolve
-from vexarrow.protocols import Page, Source
+from vexarrow.protocols import Description, Page, Source
 from vexarrow.selection import Selection
 
 RECORDS, TIMES = 160, 135
@@ -90,3 +92,23 @@ def test_a_reader_that_stops_early_leaves_no_process(large: Path) -> None:
         next(each)
         each.close()  # type: ignore[attr-defined]
     assert children() == []
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_large_file_is_written_as_a_small_one_even_when_the_second_process_is_killed(
+    tmp_path: Path, kill: bool
+) -> None:
+    with resolve(str(DEBIAN), side="source").source(Selection()) as source:
+        (page,) = pages(source, 4096)
+    output, times = tmp_path / "out.vmig.jsonl", 200
+    with resolve(str(output), side="sink").sink() as sink:
+        sink.prepare(Description(rows=1000 * page.batch.num_rows, dim=384))
+        for number in range(times):
+            assert not sink.load(page.batch)
+            if number == times // 2:
+                time.sleep(1.5)  # the process is up by now, also on a busy machine
+            if kill and number == times // 2 + 10:
+                assert [os.kill(child, signal.SIGKILL) for child in children()] == [None]
+        sink.finish()
+    assert children() == []
+    assert output.read_bytes() == DEBIAN.read_bytes() * times

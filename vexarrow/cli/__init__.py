@@ -12,6 +12,7 @@ import click
 
 from vexarrow.cli.commands import cli
 from vexarrow.errors import VexError
+from vexarrow.process import settle
 
 INTERRUPTED = 130
 _MOVING = {"export", "import", "migrate", "convert"}
@@ -21,7 +22,7 @@ _AFTERWARDS = ": no file was published; what a store acknowledged stays there, a
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run `vex` and exit: 0 done, 1 failed, 2 wrong usage, 3 differences found, 130 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
-    sys.meta_path.insert(0, _NoPandas())
+    settle()
     sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -31,18 +32,6 @@ def adapt_main() -> None:
     text = "vex-adapt: projections between embedding models are not part of this version yet"
     click.echo(f"Usage: vex-adapt [OPTIONS]\n\n  {text}" if helping else text, err=not helping)
     sys.exit(0 if helping else 2)
-
-
-class _NoPandas:
-    """Says to this process alone that pandas is not installed.
-
-    Where it is, pyarrow imports it (0.4 s, 60 MB) to see whether an argument is one of its objects. None ever is here.
-    """
-
-    def find_spec(self, name: str, path: object = None, target: object = None) -> None:
-        """Refuse pandas; leave every other module to the other finders."""
-        if name == "pandas":
-            raise ModuleNotFoundError("vex does without pandas", name=name)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

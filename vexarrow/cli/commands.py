@@ -187,14 +187,18 @@ def _copy(
     quiet: bool,
     mark_imported: bool = False,
 ) -> None:
-    from vexarrow.engine import Plan, run
-    from vexarrow.places import SINK, SOURCE, resolve
-    from vexarrow.progress import reporting
+    from vexarrow.places import SINK, SOURCE, begin, resolve
 
     left, right = sides(given, source, target, formats=(from_format, to_format))
+    origin = resolve(source, left, side=SOURCE, format=from_format)
+    place = resolve(target, right, side=SINK, format=to_format, overwrite=overwrite)
+    begin(origin, place)
+    from vexarrow.engine import Plan, run
+    from vexarrow.progress import reporting
+
     plan = Plan(
-        source=resolve(source, left, side=SOURCE, format=from_format),
-        target=resolve(target, right, side=SINK, format=to_format, overwrite=overwrite),
+        source=origin,
+        target=place,
         selection=_selection(namespaces, null_namespace, where, limit),
         most_rejects=1 if strict else max_rejects,
         rejects_path=rejects,
@@ -255,11 +259,14 @@ def inspect_command(
     as_json: bool,
 ) -> None:
     """Show what is in a file, a directory or a store: counts, dimensions, namespaces, norms, metadata."""
+    from vexarrow.places import begin
+
+    place = _looked_at(source, given, from_format)
+    begin(place)
     from vexarrow.api import inspect_place
     from vexarrow.inspection_text import render
 
-    wanted = _selection(namespaces, null_namespace, where, None)
-    found = inspect_place(_looked_at(source, given, from_format), wanted)
+    found = inspect_place(place, _selection(namespaces, null_namespace, where, None))
     click.echo(json.dumps(found.to_json(), ensure_ascii=False) if as_json else render(found, _width()))
 
 
@@ -287,9 +294,13 @@ def validate_command(
     given: dict[str, str], /, source: str, from_format: str | None, as_json: bool, max_findings: int
 ) -> int:
     """Check every record against the rules of the format; exit 1 when there is an error."""
+    from vexarrow.places import begin
+
+    place = _looked_at(source, given, from_format)
+    begin(place)
     from vexarrow.api import validate_place
 
-    found = validate_place(_looked_at(source, given, from_format), max_findings)
+    found = validate_place(place, max_findings)
     click.echo(json.dumps(found.to_json(), ensure_ascii=False) if as_json else found.render())
     return 0 if found.ok else 1
 
