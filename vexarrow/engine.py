@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from vexarrow import records, sidecar, sound
@@ -15,8 +16,9 @@ from vexarrow.digest import ContentDigest
 from vexarrow.errors import UsageError, VexError
 from vexarrow.location import is_url, redact
 from vexarrow.places import Memory, Place
+from vexarrow.preparing import Pace, check_target, intended
 from vexarrow.progress import Progress, Silent
-from vexarrow.protocols import Description, Format, Manifest, Page, Partition, Reject, Sink, Source, Transform
+from vexarrow.protocols import Format, Manifest, Page, Partition, Reject, Sink, Source, Transform
 from vexarrow.readahead import read_ahead
 from vexarrow.report import Counts, Report
 from vexarrow.selected import Selected
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 PAGE_BYTES = 8 << 20
 _ROW_BYTES = 1024
 FEWEST_ROWS, MOST_ROWS = 64, 4096
+MEND_DIMENSION = "project with `vex adapt`, or use --reembed"
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,9 @@ class Plan:
 
     `most_rejects`: the N-th reject ends the run. `rejects_path`: where rejects go, None for beside the target. `rows`:
     records a page, None for what fits `PAGE_BYTES`. `mark_imported`: note the import in the source's sidecar.
-    `drop_vectors`: leave out all vectors of a record but the first.
+    `drop_vectors`: leave out all vectors of a record but the first. `metric`: of a target that is created, None for the
+    source's. `create`: make a target that is missing. `any_metric`: load into a target of another metric. `rate`:
+    records a second at most.
     """
 
     source: Place | Memory
@@ -48,6 +53,10 @@ class Plan:
     rows: int | None = None
     mark_imported: bool = False
     drop_vectors: bool = False
+    metric: str | None = None
+    create: bool = True
+    any_metric: bool = False
+    rate: float | None = None
 
 
 @dataclass
@@ -61,7 +70,9 @@ class Run:
     counts: Counts = field(default_factory=Counts)
     partitions: dict[str, Counts] = field(default_factory=dict)
     store: str | None = None
+    dim: int | None = None
     target_dim: int | None = None
+    pace: Pace = field(default_factory=lambda: Pace(None))
     loaded_any: bool = False
 
 
@@ -85,20 +96,17 @@ def run(plan: Plan, progress: Progress | None = None) -> Report:
 def _move(
     plan: Plan, source: Source, rejects: rejected.Rejects, progress: Progress | None
 ) -> tuple[Run, dict[str, object]]:
-    described = source.describe()
-    for transform in plan.transforms:
-        described = transform.bind(described)
-    if plan.drop_vectors:
-        described = replace(described, vectors={})
-    partitions = source.partitions(1)
+    described = intended(plan, source)
     shown = progress or Silent()
     shown.expect(described.rows)
     digest = ContentDigest() if _has_sidecar(plan.target) else None
-    state = Run(plan, rejects, shown, digest)
+    state = Run(plan, rejects, shown, digest, dim=described.dim, pace=Pace(plan.rate))
+    readers = _readers(plan)
+    partitions = source.partitions(readers)
     with plan.target.sink() as sink:
+        check_target(plan, described, sink)
         state.target_dim = sink.prepare(described).dim
-        for part in partitions:
-            _partition(state, source, sink, part, described)
+        _partitions(state, source, sink, partitions, readers)
         _check_any(state)
         sink.finish()
         manifest = dict(sink.manifest()) if isinstance(sink, Manifest) else {}
@@ -108,6 +116,15 @@ def _move(
     return state, manifest
 
 
+def _readers(plan: Plan) -> int:
+    """How many partitions are read at once. A limit is counted by one reader."""
+    most = plan.source.capabilities.parallel
+    if most == 1 or plan.selection.limit is not None:
+        return 1
+    given = plan.source.location.option("concurrency")
+    return int(given) if given is not None and given.isdecimal() else most
+
+
 def _check_any(state: Run) -> None:
     """Refuse to publish a target when every record was rejected: the input is not what it was taken for."""
     if state.counts.rejected and not state.counts.written:
@@ -115,15 +132,17 @@ def _check_any(state: Run) -> None:
         raise VexError(f"not one of the {state.counts.rejected} records of {source} could be written")
 
 
-def _partition(state: Run, source: Source, sink: Sink, part: Partition, described: Description) -> None:
-    counts = Counts()
-    rows = state.plan.rows or page_rows(described.dim)
-    with read_ahead(source.extract(part, rows=rows)) as pages:
-        for page in pages:
-            _page(state, sink, page, counts)
+def _partitions(state: Run, source: Source, sink: Sink, parts: Sequence[Partition], readers: int) -> None:
+    """Bring all partitions to the sink, each with its counts."""
+    every = [Counts() for _ in parts]
+    rows = state.plan.rows or page_rows(state.dim)
+    with read_ahead([partial(source.extract, part, rows=rows) for part in parts], readers) as pages:
+        for at, page in pages:
+            _page(state, sink, page, every[at])
             state.progress.advance(page.batch.num_rows + page.skipped + len(page.rejects))
-    counts.check(redact(part.key))
-    state.partitions[redact(part.key)] = counts
+    for part, counts in zip(parts, every, strict=True):
+        counts.check(redact(part.key))
+        state.partitions[redact(part.key)] = counts
 
 
 def page_rows(dim: int | None) -> int:
@@ -168,6 +187,7 @@ def _load(
     if not state.loaded_any:
         state.loaded_any = True
         state.store = batch.column("source_store")[0].as_py()
+    state.pace.wait(batch.num_rows)
     refused = sink.load(batch)
     counts.written += batch.num_rows - len(refused)
     if state.digest is not None:
@@ -180,7 +200,7 @@ def _fitting(state: Run, batch: pa.RecordBatch) -> tuple[pa.RecordBatch | None, 
     """The records that the target can hold by its capabilities, and rejects for the others."""
     target, dim = state.plan.target, records.dim(batch)
     if not target.capabilities.mixed_dims and state.target_dim and dim not in (0, state.target_dim):
-        message = f"the vector has {dim} dimensions, {target} holds {state.target_dim}; project with `vex adapt`"
+        message = f"the vector has {dim} dimensions, {target} holds {state.target_dim}; {MEND_DIMENSION}"
         return None, [Reject("dimension", message, row=row) for row in range(batch.num_rows)]
     unfit = sound.unsound(batch)
     if not target.capabilities.null_vectors and batch.column("vector").null_count:

@@ -10,6 +10,7 @@ VexError
 ├─ DataError           the input is corrupt beyond the record at fault
 ├─ TooManyRejects      `--strict` or `--max-rejects` stopped the run
 ├─ TransientError      worth another try; `.retry_after` in seconds
+├─ Refused             the content of a request is not taken: split it to find the record at fault
 └─ Mismatch            two places differ
 
 Connectors and formats translate foreign exceptions into these once, at their edge.
@@ -59,11 +60,17 @@ class TooManyRejects(VexError):
 
 
 class TransientError(VexError):
-    """Another try may succeed. `retry_after` is in seconds; None means that the place did not say."""
+    """Another try may succeed. `retry_after` is in seconds; None means that the place did not say. `throttled`: the
+    place asks for fewer requests."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, *, throttled: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.throttled = throttled
+
+
+class Refused(VexError):
+    """The place refuses the content of a request: of several records, some at least. `deliver` finds out which."""
 
 
 class Mismatch(VexError):

@@ -63,9 +63,11 @@ class Partition(NamedTuple):
 class Description:
     """What is known of a place without reading its records; None or empty means unknown.
 
-    dim: length of the vectors. rows: number of records. id_type: "string", "int" or "uuid" (records.ID_TYPES), what ids
-    were before they travelled as text. vectors: further vector columns by name, with their dimension.
-    size: bytes on disk. details: anything else worth showing to a user, JSON-like.
+    dim: length of the vectors. metric: one of vexarrow.metrics.METRICS. rows: number of records. id_type: "string",
+    "int" or "uuid" (records.ID_TYPES), what ids were before they travelled as text. vectors: further vector columns by
+    name, with their dimension. size: bytes on disk. details: anything else worth showing to a user, JSON-like.
+    settings: index parameters by the name of the store that they are for, JSON-like; a sink takes those of its own name
+    and leaves others alone.
     """
 
     dim: int | None = None
@@ -78,6 +80,7 @@ class Description:
     vectors: Mapping[str, int | None] = field(default_factory=dict)
     size: int | None = None
     details: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -120,6 +123,19 @@ class Sink(Protocol):
 
 
 @runtime_checkable
+class Target(Protocol):
+    """A sink that can say what is there before it changes anything.
+
+    The engine asks before `prepare` and sees to `--metric`, `--no-create` and `--allow-metric-change`; opening the sink
+    and asking change nothing in the store, so that `--dry-run` is safe.
+    """
+
+    def existing(self) -> Description | None:
+        """What the target is; None when there is none yet, and `prepare` would create it."""
+        ...
+
+
+@runtime_checkable
 class Manifest(Protocol):
     """A sink that can say what it has published."""
 
@@ -156,6 +172,7 @@ class Option:
     flag: bool = False
     secret: bool = False
     side: str = "both"
+    shared: bool = False
 
     @property
     def name(self) -> str:
@@ -170,6 +187,9 @@ class Capabilities:
     idempotent: loading a record twice equals loading it once (upsert by id). mixed_dims: records of several dimensions
     live side by side. null_vectors: a record may have no vector. pushdown: parts of the selection that the source
     applies itself ("namespace", "where"). resumable: extract accepts a cursor. max_rows: most rows in one load.
+    parallel: partitions that are read at once where nothing else is said; then `partitions` and `extract` are used by
+    several threads, and records come in any order. further: kinds of further vectors that it holds ("vector",
+    "sparse", "multi").
     """
 
     source: bool = True
@@ -180,6 +200,8 @@ class Capabilities:
     resumable: bool = True
     pushdown: frozenset[str] = frozenset()
     max_rows: int | None = None
+    parallel: int = 1
+    further: frozenset[str] = frozenset()
 
 
 SourceOpener = Callable[["Location", "Selection"], AbstractContextManager[Source]]
@@ -192,7 +214,9 @@ class Connector:
     """A store. `source` and `sink` open a location as a context manager that closes every client in its `finally`;
     a sink's context left by an exception leaves nothing half-written under a final name.
 
-    `suffixes`: file names that mean this store (".db"). `magic`: the first bytes of such a file.
+    `suffixes`: file names that mean this store (".db"). `magic`: the first bytes of such a file. `encodings`: one
+    sentence for every kind of value that the store does not hold as it is, saying how it is kept instead; users see
+    them before the first write.
     """
 
     name: str
@@ -205,6 +229,7 @@ class Connector:
     suffixes: tuple[str, ...] = ()
     magic: bytes | None = None
     path_option: str | None = None
+    encodings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

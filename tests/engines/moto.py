@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
+from tests.engines.presence import absent, free_port
 
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG"
 SECONDS = 40.0
@@ -24,7 +23,7 @@ def moto_server(**environment: str) -> Iterator[str]:
 
     Where it cannot be started the test is skipped, or fails when `VEX_REQUIRE` names "s3".
     """
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(
         command, env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -49,18 +48,11 @@ def client_environment(address: str, key: str = KEY, secret: str = SECRET) -> di
     }
 
 
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
-
-
 def _wait(process: subprocess.Popen[bytes], address: str) -> None:
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         if process.poll() is not None:
-            absent(f"moto's server ended with code {process.returncode}")
+            absent("s3", f"moto's server ended with code {process.returncode}")
         try:
             with urllib.request.urlopen(f"{address}/moto-api/", timeout=2):  # noqa: S310 - http on this machine
                 return
@@ -68,10 +60,4 @@ def _wait(process: subprocess.Popen[bytes], address: str) -> None:
             return  # it answers
         except OSError:
             time.sleep(0.1)
-    absent(f"moto's server did not answer within {SECONDS:.0f} s")
-
-
-def absent(reason: str) -> None:
-    """Skip the test, or fail it where the environment says that the server has to be there."""
-    required = "s3" in os.environ.get("VEX_REQUIRE", "").split(",")
-    (pytest.fail if required else pytest.skip)(f"s3: {reason}")
+    absent("s3", f"moto's server did not answer within {SECONDS:.0f} s")

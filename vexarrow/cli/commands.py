@@ -61,7 +61,22 @@ def _copying(function: Decorated) -> Decorated:
             click.option("--to-format", metavar="NAME", help="The format of the output, where its name does not tell."),
             click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Records at a time."),
             click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object."),
-            click.option("--quiet", "-q", is_flag=True, help="No progress."),
+            click.option("--quiet", "-q", is_flag=True, help="No progress, no notes."),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def _loading(function: Decorated) -> Decorated:
+    """The options of every command that may load into a store."""
+    for option in reversed(
+        (
+            click.option("--metric", metavar="NAME", help="The metric of a target that is created: cosine, dot, ..."),
+            click.option("--no-create", is_flag=True, help="Fail when the target is missing."),
+            click.option("--allow-metric-change", is_flag=True, help="Load into a target of another metric."),
+            click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Records a second."),
+            click.option("--dry-run", is_flag=True, help="Say what would be done and how records would be kept."),
         )
     ):
         function = option(function)
@@ -80,6 +95,7 @@ Examples:
 @click.option("--from", "source", required=True, metavar="PLACE", help="The store: a name with options, or a URI.")
 @click.option("--output", "--to", "-o", "target", required=True, metavar="PATH", help="The file; - is stdout.")
 @_copying
+@_loading
 @click.pass_obj
 def export_command(given: dict[str, str], /, source: str, target: str, **options: Any) -> None:
     """Export a store to a file.
@@ -101,6 +117,7 @@ Examples:
 @click.option("--from", "source", required=True, metavar="PATH", help="The file; - is stdin.")
 @click.option("--to", "target", required=True, metavar="PLACE", help="The store: a name with options, or a URI.")
 @_copying
+@_loading
 @click.pass_obj
 def import_command(given: dict[str, str], /, source: str, target: str, **options: Any) -> None:
     """Import a file into a store, upserting by id.
@@ -122,6 +139,7 @@ Examples:
 @click.option("--from", "source", metavar="PLACE", help="Where the records are.")
 @click.option("--to", "target", metavar="PLACE", help="Where they go.")
 @_copying
+@_loading
 @click.pass_obj
 def migrate_command(
     given: dict[str, str], /, places: tuple[str, ...], source: str | None, target: str | None, **options: Any
@@ -148,6 +166,7 @@ Examples:
 @click.argument("source", metavar="INPUT")
 @click.argument("target", metavar="OUTPUT")
 @_copying
+@_loading
 @click.pass_obj
 def convert_command(given: dict[str, str], /, source: str, target: str, **options: Any) -> None:
     """Convert a file, a directory or a stream to another format.
@@ -185,6 +204,11 @@ def _copy(
     batch_size: int | None,
     as_json: bool,
     quiet: bool,
+    metric: str | None,
+    no_create: bool,
+    allow_metric_change: bool,
+    rate: float | None,
+    dry_run: bool,
     mark_imported: bool = False,
 ) -> None:
     from vexarrow.places import SINK, SOURCE, begin, resolve
@@ -194,6 +218,8 @@ def _copy(
     place = resolve(target, right, side=SINK, format=to_format, overwrite=overwrite)
     begin(origin, place)
     from vexarrow.engine import Plan, run
+    from vexarrow.metrics import known_metric
+    from vexarrow.preparing import outline
     from vexarrow.progress import reporting
 
     plan = Plan(
@@ -205,7 +231,17 @@ def _copy(
         rows=batch_size,
         mark_imported=mark_imported,
         drop_vectors=drop_vectors,
+        metric=None if metric is None else known_metric(metric),
+        create=not no_create,
+        any_metric=allow_metric_change,
+        rate=rate,
     )
+    if dry_run:
+        found = outline(plan)
+        click.echo(json.dumps(found.to_json(), ensure_ascii=False) if as_json else found.render())
+        return
+    if not quiet:
+        _note(place)
     with reporting(quiet=quiet) as progress:
         report = run(plan, progress)
     _tell(report, to_stderr=plan.target.is_stream, as_json=as_json)
@@ -215,6 +251,12 @@ def _selection(namespaces: tuple[str, ...], null: bool, where: str | None, limit
     from vexarrow.api import selection
 
     return selection([*namespaces, None] if null else list(namespaces), where, limit)
+
+
+def _note(target: Place) -> None:
+    """Say before the first write what the target does not hold as it is."""
+    for sentence in getattr(target.plugin, "encodings", ()):
+        click.echo(f"vex: note: {target.plugin.name}: {sentence}", err=True)
 
 
 def _tell(report: Report, *, to_stderr: bool, as_json: bool) -> None:

@@ -103,10 +103,19 @@ def sides(
         takes = [side for side, known in ((named, left), (sunk, right)) if name in known and name not in side]
         if not takes:
             raise UsageError(f"neither {source} nor {target} takes the option --{name}")
-        if len(takes) == 2:
+        if len(takes) == 2 and name in _shared():
+            sunk[name] = value
+        elif len(takes) == 2:
             raise UsageError(f"both sides take --{name}: say --from-{name} or --to-{name}")
         takes[0][name] = value
     return named, sunk
+
+
+def _shared() -> set[str]:
+    """The options that mean both sides when they name none."""
+    from vexarrow import plugins
+
+    return {name for one in plugins.connectors().values() for o in one.options if o.shared for name in o.names}
 
 
 def _names(text: str, side: str, format: str | None, options: Given) -> set[str]:

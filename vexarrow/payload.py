@@ -1,0 +1,264 @@
+"""Records in the flat key-value metadata that stores have beside a vector, and back, with nothing lost.
+
+Members of a record's metadata are keys of their own, so that the store can filter by them; text, namespace, model and
+created_at have keys, too, as the original tool writes them. What a store does not hold exactly as it is (nested
+values, nulls, integers that it would round) and what has no key (extra, score, ...) is one JSON text under `__vex__`:
+
+    metadata       members that the store does not hold, or whose key is taken; {} for metadata without members
+    metadata_text  the whole metadata verbatim, where JSON readers do not agree on it (a key twice, huge numbers)
+    floats         keys of whole numbers that are floats, where a store makes no difference (all others are integers)
+    empty          names of fields that are "" (other tools write "" for null)
+    extra, score, source_store, modality, vex_version
+
+Collections of other tools have no `__vex__`: there the text is found under the keys of `TEXT_KEYS`, nested metadata of
+LangChain is taken out of its key, and everything else is metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from vexarrow import records, timestamps
+from vexarrow.ids import ORIGINAL_ID
+from vexarrow.jsontext import Malformed, canonical
+from vexarrow.location import Location
+from vexarrow.protocols import Option
+
+HIDDEN = "__vex__"
+FIELDS = {"text": "text", "namespace": "namespace", "model": "model", "created_at": "created_at"}
+# Where other tools keep the text: LangChain, Haystack, LlamaIndex and many scripts.
+TEXT_KEYS = ("text", "page_content", "document", "content", "chunk_text")
+_NODE = "_node_content"
+_TEXTS = ("text", "namespace", "model")
+_HIDDEN_TEXTS = {"source_store": None, "modality": "text", "vex_version": records.VMIG_VERSION}
+
+Payload = dict[str, Any]
+FIELD_OPTIONS = (
+    Option(("text-field",), "the key of the text, in collections of other tools", side="source"),
+    Option(("namespace-field",), "the key of the namespace", side="source"),
+    Option(("id-field",), "a key that holds the id", side="source"),
+    Option(("metadata-field",), "a key whose members are the metadata", side="source"),
+)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a store holds key-value metadata.
+
+    `holds`: whether a value, as orjson reads it, comes back exactly as it was. `names`: the keys of text, namespace,
+    model and created_at; a field that the store keeps elsewhere is left out. `whole_floats`: all numbers are floats.
+    `reserved`: further keys that members of the metadata may not have.
+    """
+
+    holds: Callable[[Any], bool]
+    names: Mapping[str, str] = field(default_factory=lambda: dict(FIELDS))
+    whole_floats: bool = False
+    reserved: frozenset[str] = frozenset()
+
+
+def is_json(value: Any) -> bool:
+    """Holds any JSON value."""
+    return True
+
+
+@dataclass(frozen=True)
+class Found:
+    """Where the fields of foreign records are, as the options say; None: found by looking."""
+
+    text: str | None = None
+    namespace: str | None = None
+    id: str | None = None
+    metadata: str | None = None
+
+    @classmethod
+    def of(cls, location: Location) -> Found:
+        """As the options of a location say."""
+        return cls(*(location.option(f"{name}-field") for name in ("text", "namespace", "id", "metadata")))
+
+
+# -- writing --------------------------------------------------------------------------------------------
+
+
+def pack(batch: pa.RecordBatch, shape: Shape) -> list[Payload]:
+    """The payload of every record: all of it but id and vectors, which the store has places for."""
+    columns = {
+        name: records.storage(batch.column(name)).to_pylist() for name in (*_TEXTS, "metadata", "extra", "score")
+    }
+    columns |= {name: batch.column(name).to_pylist() for name in _HIDDEN_TEXTS}
+    columns["created_at"] = timestamps.texts(batch.column("created_at"))
+    taken = {HIDDEN, ORIGINAL_ID, *shape.names.values(), *shape.reserved}
+    names = list(columns)
+    return [_packed(dict(zip(names, row, strict=True)), shape, taken) for row in zip(*columns.values(), strict=True)]
+
+
+def _packed(record: dict[str, Any], shape: Shape, taken: set[str]) -> Payload:
+    payload: Payload = {}
+    hidden: dict[str, Any] = {}
+    if record["metadata"] is not None:
+        _members(record["metadata"], shape, taken, payload, hidden)
+    for name, key in shape.names.items():
+        value = record[name]
+        if value is not None:
+            payload[key] = value
+            if value == "":
+                hidden.setdefault("empty", []).append(name)
+    for name, default in _HIDDEN_TEXTS.items():
+        if record[name] is not None and record[name] != default:
+            hidden[name] = record[name]
+    for name in ("extra", "score"):
+        if record[name] is not None:
+            hidden[name] = record[name]
+    if hidden:
+        payload[HIDDEN] = orjson.dumps(hidden).decode()
+    return payload
+
+
+def _members(text: str, shape: Shape, taken: set[str], payload: Payload, hidden: dict[str, Any]) -> None:
+    value, exact = _read(text)
+    if not exact:
+        hidden["metadata_text"] = text
+    others, floats = {}, []
+    for key, member in value.items():
+        if key in taken or not shape.holds(member):
+            others[key] = member
+            continue
+        payload[key] = member
+        if shape.whole_floats and member.__class__ is float and member.is_integer():
+            floats.append(key)
+    if exact and (others or not value):
+        hidden["metadata"] = others
+    if exact and floats:
+        hidden["floats"] = floats
+
+
+def _read(text: str) -> tuple[dict[str, Any], bool]:
+    """A JSON object as Python has it, and whether that is all that the text says."""
+    try:
+        value = orjson.loads(text)
+        written = orjson.dumps(value)
+        exact = written == text.encode() or canonical(written) == canonical(text)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError, Malformed):
+        return {}, False
+    return (value, exact) if isinstance(value, dict) else ({}, False)
+
+
+# -- reading --------------------------------------------------------------------------------------------
+
+
+def unpack(payloads: Sequence[Mapping[str, Any] | None], shape: Shape, found: Found = Found()) -> dict[str, list[Any]]:
+    """The columns of records.build from payloads, but without `id` (see `original_ids`); `created_at` is in
+    microseconds, and JSON columns are texts."""
+    rows = [_unpacked(dict(payload or {}), shape, found) for payload in payloads]
+    names = (*_TEXTS, "metadata", "created_at", "extra", "score", *_HIDDEN_TEXTS)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def original_ids(
+    payloads: Sequence[Mapping[str, Any] | None],
+    ids: Sequence[str],
+    found: Found = Found(),
+) -> list[str]:
+    """The ids as they were before the store took UUIDs for them."""
+    key = found.id or ORIGINAL_ID
+    return [
+        identity if (kept := (p or {}).get(key)) is None else str(kept)
+        for p, identity in zip(payloads, ids, strict=True)
+    ]
+
+
+def _unpacked(payload: Payload, shape: Shape, found: Found) -> dict[str, Any]:
+    hidden = _hidden(payload)
+    payload.pop(ORIGINAL_ID, None)
+    row: dict[str, Any] = {"modality": "text", "vex_version": None}
+    if hidden is None:
+        _foreign(payload, row, found)
+    _fields(payload, row, shape, set((hidden or {}).get("empty", ())))
+    hidden = hidden or {}
+    if shape.whole_floats:
+        floats = set(hidden.get("floats", ()))
+        payload = {key: _whole(value) if key not in floats else value for key, value in payload.items()}
+    if "metadata_text" in hidden:
+        row["metadata"] = hidden["metadata_text"]
+    elif payload or "metadata" in hidden:
+        row["metadata"] = orjson.dumps({**payload, **hidden.get("metadata", {})}).decode()
+    row |= {name: hidden[name] for name in ("extra", "score", *_HIDDEN_TEXTS) if hidden.get(name) is not None}
+    return row
+
+
+def _hidden(payload: Payload) -> dict[str, Any] | None:
+    text = payload.get(HIDDEN)
+    if text is None:
+        return None
+    try:
+        value = orjson.loads(text)
+    except (orjson.JSONDecodeError, TypeError):
+        return None
+    if not isinstance(value, dict):
+        return None
+    del payload[HIDDEN]
+    return value
+
+
+def _fields(payload: Payload, row: dict[str, Any], shape: Shape, empty: set[str]) -> None:
+    """Take the fields with keys of their own out of a payload. A value of another type stays in the metadata."""
+    for name, key in shape.names.items():
+        value = payload.get(key)
+        if name == "created_at":
+            if value is not None and _moment(value, row):
+                del payload[key]
+        elif value is None or isinstance(value, str):
+            payload.pop(key, None)
+            if row.get(name) is None and (value or name in empty):
+                row[name] = value
+            elif value and row.get(name) != value:
+                payload[key] = value  # the options chose another key
+
+
+def _moment(value: Any, row: dict[str, Any]) -> bool:
+    """Whether a `created_at` is understood; "" is null in other tools."""
+    if value == "":
+        return True
+    try:
+        moment, exact = timestamps.microseconds(value)
+    except ValueError:
+        return False
+    if exact:
+        row["created_at"] = moment
+    return exact
+
+
+def _foreign(payload: Payload, row: dict[str, Any], found: Found) -> None:
+    """Find text, namespace and metadata where other tools have them."""
+    nested = found.metadata or ("metadata" if "page_content" in payload else None)
+    inside = payload.get(nested) if nested else None
+    if nested and isinstance(inside, dict) and not (set(inside) & (set(payload) - {nested})):
+        del payload[nested]
+        payload.update(inside)
+    if found.namespace and isinstance(payload.get(found.namespace), str):
+        row["namespace"] = payload.pop(found.namespace)
+    keys = (found.text,) if found.text else TEXT_KEYS
+    key = next((key for key in keys if isinstance(payload.get(key), str)), None)
+    if key is not None:
+        row["text"] = payload.pop(key) or None
+    elif isinstance(payload.get(_NODE), str):
+        row["text"] = _node_text(payload[_NODE])
+
+
+def _node_text(content: str) -> str | None:
+    """The text in a node of LlamaIndex, which stays in the metadata as it is."""
+    try:
+        node = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        return None
+    inside = node.get("text_resource") if isinstance(node, dict) else None
+    text = inside.get("text") if isinstance(inside, dict) else node.get("text") if isinstance(node, dict) else None
+    return text if isinstance(text, str) and text else None
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if value.__class__ is float and value.is_integer() else value

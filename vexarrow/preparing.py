@@ -1,0 +1,138 @@
+"""What is decided and checked before the first record is written."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from vexarrow.errors import NotFound, SchemaError
+from vexarrow.metrics import metric
+from vexarrow.protocols import Connector, Description, Sink, Source, Target
+
+if TYPE_CHECKING:
+    from vexarrow.engine import Plan
+
+
+def intended(plan: Plan, source: Source) -> Description:
+    """What the source is after the transforms of a plan, with what the plan says instead of the source. Raises what a
+    transform raises that cannot work on it."""
+    described = source.describe()
+    for transform in plan.transforms:
+        described = transform.bind(described)
+    if plan.drop_vectors:
+        described = replace(described, vectors={})
+    return replace(described, metric=plan.metric) if plan.metric else described
+
+
+def check_target(plan: Plan, described: Description, sink: Sink) -> Description | None:
+    """What the target is, None when it has to be created or does not say. Raises NotFound when it is missing and must
+    not be created, and SchemaError when its metric is another one."""
+    found = sink.existing() if isinstance(sink, Target) else None
+    if found is None:
+        if isinstance(sink, Target) and not plan.create:
+            raise NotFound(f"{plan.target} is not there, and --no-create forbids to create it")
+        return None
+    ours, theirs = metric(described.metric), metric(found.metric)
+    if ours and theirs and ours != theirs and not plan.any_metric:
+        raise SchemaError(
+            f"{plan.target} has the metric {theirs}, the records come from {ours}: neighbours would change; "
+            "--allow-metric-change loads them all the same"
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a run would do. `existing` is None for a target that would be created or that is a file."""
+
+    source: str
+    target: str
+    described: Description
+    existing: Description | None
+    store: bool
+    encodings: Sequence[str]
+
+    def to_json(self) -> dict[str, object]:
+        """As one JSON object."""
+        return {
+            "dry_run": True,
+            "source": self.source,
+            "target": self.target,
+            "records": self.described.rows,
+            "dimension": self.described.dim,
+            "metric": self.described.metric,
+            "model": self.described.model,
+            "further_vectors": dict(self.described.vectors),
+            "target_exists": self.existing is not None,
+            "target_dimension": self.existing.dim if self.existing else None,
+            "target_metric": self.existing.metric if self.existing else None,
+            "target_records": self.existing.rows if self.existing else None,
+            "encodings": list(self.encodings),
+        }
+
+    def render(self) -> str:
+        """For a terminal."""
+        one = self.described
+        lines = [
+            f"source   {self.source}",
+            f"         {_number(one.rows)} records, {_number(one.dim)} dimensions, metric {one.metric or 'not known'}",
+            f"target   {self.target}",
+            f"         {self._target()}",
+        ]
+        lines += [f"kept as  {sentence}" for sentence in self.encodings]
+        return "\n".join([*lines, "nothing was written (--dry-run)"])
+
+    def _target(self) -> str:
+        if self.existing is None:
+            made = f"{_number(self.described.dim)} dimensions, metric {self.described.metric or 'cosine'}"
+            return f"would be created: {made}" if self.store else "would be written"
+        one = self.existing
+        return (
+            f"is there: {_number(one.rows)} records, {_number(one.dim)} dimensions, metric {one.metric or 'not known'}"
+        )
+
+
+def outline(plan: Plan) -> Outline:
+    """What a plan would do, without writing anything. Raises what the run would raise before its first record."""
+    with plan.source.source(plan.selection) as source:
+        described = intended(plan, source)
+    existing = None
+    plugin = plan.target.plugin
+    if isinstance(plugin, Connector):
+        with plan.target.sink() as sink:
+            existing = check_target(plan, described, sink)
+    return Outline(
+        source=str(plan.source),
+        target=str(plan.target),
+        described=described,
+        existing=existing,
+        store=isinstance(plugin, Connector),
+        encodings=plugin.encodings if isinstance(plugin, Connector) else (),
+    )
+
+
+def _number(value: int | None) -> str:
+    return "an unknown number of" if value is None else f"{value:,}"
+
+
+class Pace:
+    """Holds records back so that there are at most `rate` a second, None for no limit."""
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._free_at = 0.0
+        self._lock = threading.Lock()
+
+    def wait(self, records: int) -> None:
+        """Wait until so many more may be sent."""
+        if self._rate is None:
+            return
+        with self._lock:
+            now = time.monotonic()
+            start = max(now, self._free_at)
+            self._free_at = start + records / self._rate
+        if start > now:
+            time.sleep(start - now)
