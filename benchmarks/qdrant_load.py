@@ -1,0 +1,45 @@
+"""Parquet to Qdrant.
+
+Is it no slower than the fastest way of the official client, `upload_collection` with numpy over gRPC?
+"""
+
+from pathlib import Path
+
+from benchmarks import _qdrant
+from benchmarks.data import Inputs
+from benchmarks.goals import Faster
+from benchmarks.measure import Contender
+from benchmarks.question import Question, main
+
+WAYS = (1, 2, 4)
+
+
+def ours(inputs: Inputs, scratch: Path) -> list[Contender]:
+    files = _qdrant.inputs_of(inputs)
+    return [_qdrant.load(f"vex{what}", path, f"ours-{path.stem}") for what, path in files.items()]
+
+
+def rivals(inputs: Inputs, scratch: Path) -> list[Contender]:
+    return [
+        _qdrant.client_load(f"upload_collection, parallel={ways}{what}", path, f"theirs-{path.stem}", ways)
+        for what, path in _qdrant.inputs_of(inputs).items()
+        for ways in WAYS
+    ]
+
+
+QUESTION = Question(
+    name="qdrant_load",
+    text="Parquet to a new collection of Qdrant; also a fifth of the records with 1536 dimensions.",
+    ours=ours,
+    rivals=rivals,
+    goals=tuple(
+        Faster(f"vex{what}", 1, than=tuple(f"upload_collection, parallel={ways}{what}" for ways in WAYS))
+        for what in ("", ", 1536 dimensions")
+    ),
+    reads=(".parquet",),
+    sizes=(100_000,),
+)
+
+if __name__ == "__main__":
+    with _qdrant.server():
+        main(QUESTION)
