@@ -1,0 +1,195 @@
+"""A database in a folder, by the embedded client. Chroma's own library makes Python floats of vectors here; there is no
+other door to a folder. A folder is for one process at a time, and an older one is brought to the version installed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from vexarrow.errors import AccessError, DataError, MissingDependency, NotFound, Refused, TransientError, VexError
+
+from ._chroma_address import Address
+from ._chroma_store import KEYS, Collection, Limits, Old, Raw, Rows, old
+
+DATABASE_FILE = "chroma.sqlite3"
+_LISTED = 1000
+_REFUSALS = {"InvalidDimensionException", "InvalidArgumentError", "DuplicateIDError", "BatchSizeExceededError"}
+
+
+class Folder:
+    """One database of one folder. One call at a time."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._lock = threading.Lock()
+        self._opened: dict[str, Any] = {}
+        self._open: Any = None
+
+    @property
+    def there(self) -> bool:
+        """Whether there is a database in the folder; the embedded client would make one."""
+        return self._address.folder is not None and (self._address.folder / DATABASE_FILE).is_file()
+
+    def limits(self) -> Limits:
+        """What SQLite takes at once."""
+        most = self._client.get_max_batch_size()
+        return Limits(1, 1, most, 1 << 30, read=None, keys=KEYS, key=None, leaks=True, hnswlib=True)
+
+    @property
+    def _client(self) -> Any:
+        if self._open is None:
+            self._open = _client(self._address)
+        return self._open
+
+    def close(self) -> None:
+        """Close the embedded client, if it was needed."""
+        if self._open is not None:
+            self._open.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        with self._lock, translated(str(self._address)):
+            yield
+
+    def _handle(self, collection: Collection) -> Any:
+        return self._opened[collection.id]
+
+    # -- collections ------------------------------------------------------------------------------------------------
+
+    def collection(self, name: str) -> Collection | None:
+        """A collection by its name, None when there is none."""
+        if not self.there:
+            return None
+        try:
+            with self._alone():
+                return self._described(self._client.get_collection(name, embedding_function=None))
+        except NotFound:
+            return None
+
+    def names(self) -> list[str]:
+        """The names of all collections, in alphabetical order."""
+        found: list[str] = []
+        if not self.there:
+            return found
+        with self._alone():
+            while True:
+                page = self._client.list_collections(limit=_LISTED, offset=len(found))
+                found += [one.name for one in page]
+                if len(page) < _LISTED:
+                    return sorted(found)
+
+    def create(self, name: str, metadata: Mapping[str, Any] | None, configuration: Mapping[str, Any]) -> Collection:
+        """Make a collection, or return the one that is there."""
+        given = {key: value for key, value in configuration.items() if value is not None}
+        with self._alone():
+            made = self._client.get_or_create_collection(
+                name, metadata=metadata or None, configuration=given, embedding_function=None
+            )
+            return self._described(made)
+
+    def _described(self, handle: Any) -> Collection:
+        model = handle.get_model()
+        found = Collection(str(model.id), model.name, model.dimension, model.metadata or {}, model.configuration_json)
+        self._opened[found.id] = handle
+        return found
+
+    def count(self, collection: Collection) -> int:
+        """The number of its records."""
+        with self._alone():
+            return int(self._handle(collection).count())
+
+    # -- records ----------------------------------------------------------------------------------------------------
+
+    def read(self, collection: Collection, offset: int, limit: int, where: Mapping[str, Any] | None) -> Raw:
+        """Records in the order in which they were written first."""
+        include = ["embeddings", "documents", "metadatas", "uris"]
+        with self._alone():
+            found = self._handle(collection).get(limit=limit, offset=offset, where=where, include=include)
+        with np.errstate(over="ignore"):
+            matrix = np.array(found["embeddings"], dtype=np.float32, ndmin=2)
+        bad = np.flatnonzero(~np.isfinite(matrix).all(axis=1)).tolist()
+        matrix[bad] = 0
+        return Raw(found["ids"], matrix, found["documents"], found["metadatas"], found["uris"], bad)
+
+    def known(self, collection: Collection, ids: list[str]) -> dict[str, Old]:
+        """Of these ids, the ones that are there."""
+        with self._alone():
+            found = self._handle(collection).get(ids=ids, include=["metadatas", "documents", "uris"])
+        columns = zip(found["ids"], found["metadatas"], found["documents"], found["uris"], strict=True)
+        return {identity: old(*rest) for identity, *rest in columns}
+
+    def upsert(self, collection: Collection, rows: Rows) -> None:
+        """Write records; of one that is there, keys and documents that are not given stay."""
+        given: dict[str, Any] = {"documents": rows.documents, "uris": rows.uris, "metadatas": rows.metadatas}
+        for name, values in given.items():
+            if values is not None and all(value is None for value in values):
+                given[name] = None
+        with self._alone():
+            self._handle(collection).upsert(ids=rows.ids, embeddings=rows.matrix, **given)
+
+    def keys(self, collection: Collection, ids: list[str]) -> dict[str, Sequence[str]]:
+        """The keys of the metadata of records that are there."""
+        with self._alone():
+            found = self._handle(collection).get(ids=ids, include=["metadatas"])
+        return {one: list(metadata or ()) for one, metadata in zip(found["ids"], found["metadatas"], strict=True)}
+
+    def forget(self, collection: Collection, keys: Mapping[str, Sequence[str]]) -> None:
+        """Remove keys from the metadata of records."""
+        with self._alone():
+            metadatas = [dict.fromkeys(names) for names in keys.values()]
+            self._handle(collection).update(ids=list(keys), metadatas=metadatas)
+
+
+def _client(address: Address) -> Any:
+    """The embedded client, which has to be closed. Makes the folder. Raises MissingDependency, VexError."""
+    # The library asks for these before it looks at settings: no telemetry, and nothing but the folder is written.
+    os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
+    try:
+        import chromadb
+    except ImportError:
+        raise MissingDependency("a chroma folder needs chromadb: pip install 'vexarrow[chroma]'") from None
+    with translated(str(address)):
+        settings = chromadb.config.Settings(anonymized_telemetry=False)
+        folder = str((address.folder or Path()).resolve())
+        return chromadb.PersistentClient(folder, settings, address.tenant, address.database)
+
+
+@contextmanager
+def translated(place: str) -> Iterator[None]:
+    """Chroma's errors as ours; its library raises all kinds, told apart by their names."""
+    try:
+        yield
+    except VexError:
+        raise
+    except Exception as error:
+        raise _translated(place, error) from error
+
+
+def _translated(place: str, error: Exception) -> VexError:
+    name, text = type(error).__name__, f"{place}: {_sentence(error)}"
+    if name == "NotFoundError":
+        return NotFound(text)
+    if name in _REFUSALS or isinstance(error, (ValueError, TypeError)):
+        return Refused(text)
+    if isinstance(error, PermissionError) or "unable to open database file" in text or "readonly" in text:
+        return AccessError(text)
+    if "database is locked" in text:
+        return TransientError(text)
+    if "not a database" in text or "malformed" in text:
+        return DataError(text)
+    return VexError(text)
+
+
+def _sentence(error: Exception) -> str:
+    try:
+        text = str(orjson.loads(str(error))["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        text = str(error)
+    return " ".join(text.split())[:300] or type(error).__name__
