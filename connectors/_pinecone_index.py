@@ -1,0 +1,243 @@
+"""From a location to an index that can be read and written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from vexarrow.errors import AccessError, NotFound, SchemaError, TransientError, UsageError, VexError
+from vexarrow.location import Location
+from vexarrow.metrics import metric
+from vexarrow.patience import Requests
+from vexarrow.protocols import Description
+
+from ._pinecone_api import Api, Control, Data, Documents, Vectors, namespaces, stats
+from ._pinecone_schema import DENSE, Index, Json, index_of
+
+CONTROLLER = "https://api.pinecone.io"
+METRICS = {"cosine": "cosine", "dot": "dotproduct", "euclidean": "euclidean"}
+_REGIONS = {"aws": "us-east-1", "gcp": "us-central1", "azure": "eastus2"}
+READY_SECONDS = 300.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
+
+
+@dataclass(frozen=True)
+class Where:
+    """What a location says: at least one of `index` and `host` is known. `namespace`: the only one of Pinecone's that
+    is meant, None for all; `vector`: the dense field chosen."""
+
+    index: str | None
+    host: str | None
+    namespace: str | None
+    vector: str | None
+    place: str
+
+    @classmethod
+    def of(cls, location: Location) -> Where:
+        """Raises UsageError when nothing names an index."""
+        parts = urlsplit(location.target)
+        index = unquote(parts.netloc.rpartition("@")[2]) or location.option("index")
+        host = location.option("host")
+        path = unquote(parts.path.strip("/"))
+        if not index and not host:
+            raise UsageError("pinecone: which index? Give --index NAME or --host URL, or set PINECONE_INDEX")
+        place = str(location) if location.target else f"pinecone://{index or urlsplit(host or '').netloc or host}"
+        space = "" if path == "__default__" else path
+        return cls(index or None, host, space if path else None, location.option("vector-name"), place)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the options say of an index that is made; None: nothing. `api`: "vectors" or "documents"."""
+
+    cloud: str | None = None
+    region: str | None = None
+    api: str | None = None
+
+    @classmethod
+    def of(cls, location: Location) -> Wish:
+        """Raises UsageError."""
+        api = location.option("api")
+        if api not in (None, "vectors", "documents"):
+            raise UsageError(f"--api {api}: has to be vectors or documents")
+        return cls(location.option("cloud"), location.option("region"), api)
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An index and the clients to use it."""
+
+    index: Index
+    api: Api
+    data: Data
+    namespace: str | None
+    place: str
+    requests: Requests
+
+    def counts(self) -> dict[str, int]:
+        """Records by Pinecone namespace."""
+        return self.requests.call(lambda: namespaces(self.api))
+
+    def description(self) -> Description:
+        """As a target."""
+        rows = sum(self.counts().values())
+        return Description(dim=self.index.dim, metric=self.index.metric, rows=rows, source_store="pinecone")
+
+
+class Service:
+    """Opens the index of a location and makes it. Clients are closed with it."""
+
+    def __init__(self, where: Where, key: str, controller: str, requests: Requests) -> None:
+        self.where = where
+        self.requests = requests
+        self._key = key
+        self._apis: list[Api] = []
+        self._control = Control(self._api(controller))
+
+    @classmethod
+    @contextmanager
+    def at(cls, location: Location) -> Iterator[Service]:
+        """The service of a location. Raises UsageError without a key."""
+        where, key = Where.of(location), location.option("api-key")
+        if not key:
+            raise UsageError(f"{where.place}: no API key: give --api-key or set PINECONE_API_KEY")
+        if not key.isascii() or not key.isprintable():
+            raise UsageError(f"{where.place}: the API key holds characters that no key has")
+        requests = Requests.of(location)
+        service = cls(where, key, location.option("controller-host") or CONTROLLER, requests)
+        try:
+            yield service
+        finally:
+            requests.close()
+            for api in service._apis:
+                api.close()
+
+    def _api(self, url: str) -> Api:
+        connections = 2 * self.requests.concurrency + 2
+        api = Api(url, self._key, timeout=self.requests.timeout, connections=connections)
+        self._apis.append(api)
+        return api
+
+    def found(self) -> Opened | None:
+        """The index, None when there is none. Raises AccessError, TransientError."""
+        where = self.where
+        try:
+            if where.host is None:
+                assert where.index is not None  # noqa: S101 - Where sees to it
+                index = self._described(where.index)
+            else:
+                index = self._hosted(where.host)
+        except NotFound:
+            return None
+        return self._opened(index)
+
+    def _described(self, name: str) -> Index:
+        answer = self.requests.call(lambda: self._control.describe(name))
+        return self._until_ready(index_of(answer, self.where.vector))
+
+    def _hosted(self, host: str) -> Index:
+        """The index of a host, described by the control plane, or where a key is for data alone by the data plane."""
+        answer = None
+        try:
+            if self.where.index is not None:
+                answer = self.requests.call(lambda: self._control.describe(str(self.where.index)))
+            else:
+                answer = self.requests.call(lambda: self._control.at(host))
+        except (AccessError, TransientError):
+            pass
+        if answer is not None:
+            return replace(index_of(answer, self.where.vector), host=host)
+        api = self._api(host)
+        told = self.requests.call(lambda: stats(api))
+        legacy = {"name": self.where.index, "host": host, "vector_type": told.get("vectorType")}
+        return index_of(legacy | {"dimension": told.get("dimension"), "metric": told.get("metric")})
+
+    def _opened(self, index: Index) -> Opened:
+        api = self._api(index.host)
+        data: Data = Documents(api) if index.documents else Vectors(api)
+        if index.dim is None and index.dense is not None:
+            told = self.requests.call(lambda: stats(api))
+            index = replace(index, dim=told.get("dimension"), metric=index.metric or metric(told.get("metric")))
+        return Opened(index, api, data, self.where.namespace, self.where.place, self.requests)
+
+    def opened(self) -> Opened:
+        """The index. Raises NotFound when there is none."""
+        found = self.found()
+        if found is None:
+            raise NotFound(f"{self.where.place}: there is no such index")
+        return found
+
+    # -- creating ---------------------------------------------------------------------------------------------------
+
+    def create(self, plan: Description, wish: Wish) -> Opened:
+        """Make the index that a plan needs and wait until it is ready. Raises SchemaError, UsageError."""
+        name = self.where.index
+        if name is None:
+            raise NotFound(
+                f"{self.where.place}: no index is there; one is created with --index NAME and without --host"
+            )
+        carried = plan.settings.get("pinecone") or {}
+        body = {
+            "name": name,
+            "schema": {"fields": self._fields(plan, carried, wish)},
+            "deployment": _deployment(carried, wish),
+        }
+        made = self.requests.call(lambda: self._control.create(body))
+        return self._opened(self._until_ready(index_of(made, self.where.vector)))
+
+    def _fields(self, plan: Description, carried: Mapping[str, Any], wish: Wish) -> Json:
+        """The schema: as wished, else that of the index that the records come from, else one dense vector."""
+        place = self.where.place
+        if not plan.dim or not 1 <= plan.dim <= 20_000:
+            raise SchemaError(f"{place}: Pinecone holds vectors of 1 to 20,000 dimensions, not {plan.dim}")
+        named = metric(plan.metric or "cosine") or "cosine"
+        if named not in METRICS:
+            raise SchemaError(f"{place}: Pinecone has no metric {named}; --metric takes {', '.join(METRICS)}")
+        dense = {"type": "dense_vector", "dimension": plan.dim, "metric": METRICS[named]}
+        schema = (carried.get("schema") or {}).get("fields") or {}
+        kept = {key: one for key, one in schema.items() if _searched(one)}
+        vectors = [key for key, one in kept.items() if one["type"] == "dense_vector"]
+        if wish.api == "vectors" or (wish.api is None and not vectors):
+            return {DENSE: dense}
+        if vectors:
+            return {key: dense if key in vectors else one for key, one in kept.items()}
+        sparse = [name.removeprefix("sparse:") for name in plan.vectors if name.startswith("sparse:")][:1]
+        fields: Json = {name: {"type": "sparse_vector"} for name in sparse}
+        return {"vector": dense, "text": {"type": "string", "full_text_search": {}}} | fields
+
+    def _until_ready(self, index: Index) -> Index:
+        end, pause = time.monotonic() + READY_SECONDS, _FIRST_WAIT
+        while not index.ready or not index.host:
+            if time.monotonic() > end:
+                raise VexError(f"{self.where.place}: the index was not ready after {READY_SECONDS:.0f} s")
+            time.sleep(pause)
+            pause = min(_LONGEST_WAIT, 2 * pause)
+            index = index_of(self._again(index), self.where.vector)
+        return index
+
+    def _again(self, index: Index) -> Json:
+        return self.requests.call(lambda: self._control.describe(str(index.name)))
+
+
+def _searched(one: Mapping[str, Any]) -> bool:
+    """Whether a field can be declared again: one that is searched, and whose vectors Pinecone does not make."""
+    if one.get("embed") or one.get("sparse_embed"):
+        return False
+    kind = one.get("type")
+    return kind in ("dense_vector", "sparse_vector") or (kind == "string" and one.get("full_text_search") is not None)
+
+
+def _deployment(carried: Mapping[str, Any], wish: Wish) -> Json:
+    """Where a new index runs: as the options say, as the index that the records come from, or in AWS us-east-1."""
+    before = carried.get("deployment") or {}
+    if before.get("deployment_type", "managed") != "managed" or (wish.cloud or before.get("cloud")) != before.get(
+        "cloud"
+    ):
+        before = {}
+    cloud = wish.cloud or before.get("cloud") or "aws"
+    region = wish.region or before.get("region") or _REGIONS.get(cloud, "us-east-1")
+    return {"deployment_type": "managed", "cloud": cloud, "region": region}

@@ -1,0 +1,217 @@
+"""Records as the JSON that Pinecone takes, and its answers as records: vectors are text on the way and float32 at both
+ends, and no Python number is made of any."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from vexarrow import records
+from vexarrow.errors import DataError
+from vexarrow.fields import Found
+from vexarrow.payload import Payload
+
+from ._pinecone_schema import Index
+from ._pinecone_shape import Addressed, Form, read
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SPARSE_NAME = "sparse_values"  # of the further column, where no other name was kept
+SPARSE_TYPE = pa.struct([("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.float32()))])
+_NUMPY = orjson.OPT_SERIALIZE_NUMPY
+Json = dict[str, Any]
+
+
+# -- writing --------------------------------------------------------------------------------------------
+
+
+def sparse_texts(column: pa.Array | None) -> list[bytes | None] | None:
+    """Each sparse vector as JSON, None where there is none or an empty one, which Pinecone refuses."""
+    if column is None:
+        return None
+    texts: list[bytes | None] = []
+    for value in column:
+        indices, weights = (value["indices"].values, value["values"].values) if value.is_valid else (None, None)
+        if indices is None or not len(indices):
+            texts.append(None)
+            continue
+        pair = {"indices": np.asarray(indices, dtype=np.uint32), "values": np.asarray(weights, dtype=np.float32)}
+        texts.append(orjson.dumps(pair, option=_NUMPY))
+    return texts
+
+
+def written(batch: pa.RecordBatch, to: Addressed, index: Index, sparse: Sequence[bytes | None] | None) -> list[bytes]:
+    """Every record as one JSON object, as the API of the index wants it."""
+    matrix = records.matrix(batch.column("vector"))
+    ids = [orjson.dumps(one) for one in to.ids]
+    vectors = [orjson.dumps(row, option=_NUMPY) for row in matrix]
+    if not index.documents:
+        return _vectors(ids, vectors, to.metadata, sparse)
+    name = orjson.dumps(index.dense)
+    heads = [b'{"_id":%b,%b:%b' % (one, name, vector) for one, vector in zip(ids, vectors, strict=True)]
+    if sparse is not None:
+        key = orjson.dumps(index.sparse)
+        more = [b"" if text is None else b",%b:%b" % (key, text) for text in sparse]
+        heads = [head + one for head, one in zip(heads, more, strict=True)]
+    return [b"%b,%b" % (head, fields[1:]) for head, fields in zip(heads, to.metadata, strict=True)]
+
+
+def _vectors(
+    ids: list[bytes], vectors: list[bytes], metadata: Sequence[bytes], sparse: Sequence[bytes | None] | None
+) -> list[bytes]:
+    if sparse is None:
+        return [
+            b'{"id":%b,"values":%b,"metadata":%b}' % (one, vector, fields)
+            for one, vector, fields in zip(ids, vectors, metadata, strict=True)
+        ]
+    more = [b"" if text is None else b',"sparseValues":' + text for text in sparse]
+    return [
+        b'{"id":%b,"values":%b%b,"metadata":%b}' % (one, vector, pair, fields)
+        for one, vector, pair, fields in zip(ids, vectors, more, metadata, strict=True)
+    ]
+
+
+# -- reading --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The records of an answer by id, and its arrays of numbers: where a record has an array under a vector's key, it
+    holds the array's place instead. `more`: the token of the next page."""
+
+    found: Mapping[str, Json]
+    arrays: Sequence[NDArray[Any]]
+    more: str | None
+
+
+class Reader:
+    """Reads answers of one index."""
+
+    def __init__(self, index: Index, form: Form, found: Found, place: str) -> None:
+        self._index = index
+        self._form = form
+        self._found = found
+        self._place = place
+        self._key = (index.dense or "") if index.documents else "values"
+        keys = {"values", "indices", self._key or "values"}
+        # No text holds this: a quote inside a text has a backslash before it. A number follows, so that lists of
+        # texts stay what they are.
+        one = b"|".join(re.escape(orjson.dumps(key)) for key in sorted(keys))
+        self._arrays = re.compile(rb"(?:" + one + rb")\s*:\s*(?=\[\s*[-\d])")
+
+    def answer(self, data: bytes) -> Answer:
+        """The records of an answer. Raises DataError when it is not what it has to be."""
+        import simdjson
+
+        parse: Any = simdjson.Parser().parse
+        frombuffer = np.frombuffer
+        rest: list[bytes] = []
+        arrays: list[NDArray[Any]] = []
+        at = 0
+        try:
+            for match in self._arrays.finditer(data):
+                start = match.end()
+                stop = data.index(b"]", start) + 1
+                rest += (data[at:start], b"%d" % len(arrays))
+                numbers = frombuffer(parse(data[start:stop]).as_buffer(of_type="d"))
+                # All are float32 but the indices of sparse vectors, which are uint32. Buffers are not kept: that costs
+                # more than parsing them.
+                arrays.append(numbers.astype(np.uint32 if match[0].startswith(b'"indices"') else np.float32))
+                at = stop
+            rest.append(data[at:])
+            told = orjson.loads(b"".join(rest))
+            found = told.get("documents" if self._index.documents else "vectors") or {}
+            more = (told.get("pagination") or {}).get("next") or None
+        except (ValueError, TypeError, AttributeError, RuntimeError) as error:
+            raise DataError(f"{self._place}: an answer that cannot be read: {error}") from None
+        return Answer(found, arrays, more)
+
+    def batch(self, ids: Sequence[str], answers: Sequence[Answer], space: str) -> pa.RecordBatch:
+        """The records of these ids in their order, those left out that no answer holds."""
+        where = {one: answer for answer in answers for one in answer.found}
+        present = [one for one in ids if one in where]
+        rows = [where[one].found[one] for one in present]
+        owners = [where[one].arrays for one in present]
+        vector = self._matrix(rows, owners)
+        sparse = [self._sparse(row, arrays) for row, arrays in zip(rows, owners, strict=True)]
+        payloads = [self._payload(row) for row in rows]
+        known = read(present, payloads, space, self._form, self._found)
+        more = _sparse_columns(sparse, known.notes, self._index)
+        return records.build(known.columns, vector, more=more)
+
+    def _matrix(self, rows: Sequence[Json], owners: Sequence[Sequence[Any]]) -> pa.FixedSizeListArray | None:
+        """The dense vectors; None when no row has one."""
+        key = self._key
+        places: list[Any] = [row.get(key) for row in rows]
+        there = [at for at, place in enumerate(places) if place.__class__ is int]
+        if not there:
+            return None
+        dim = len(owners[there[0]][places[there[0]]])
+        matrix = np.zeros((len(rows), dim), dtype=np.float32)
+        for at in there:
+            numbers = owners[at][places[at]]
+            if len(numbers) != dim:
+                raise DataError(f"{self._place}: vectors of {dim} and of {len(numbers)} dimensions")
+            matrix[at] = numbers
+        valid = None
+        if len(there) < len(rows):
+            valid = np.zeros(len(rows), dtype=bool)
+            valid[there] = True
+        return records.from_matrix(matrix, valid)
+
+    def _sparse(self, row: Json, arrays: Sequence[Any]) -> tuple[Any, Any] | None:
+        """Indices and weights."""
+        pair = row.get(self._index.sparse or "") if self._index.documents else row.get("sparseValues")
+        if not isinstance(pair, dict) or pair.get("indices").__class__ is not int:
+            return None
+        return arrays[pair["indices"]], arrays[pair["values"]]
+
+    def _payload(self, row: Json) -> Payload:
+        """What is metadata in a record."""
+        if not self._index.documents:
+            return row.get("metadata") or {}
+        vectors = {"_id", "_score", self._index.dense, self._index.sparse}
+        return {key: value for key, value in row.items() if key not in vectors}
+
+
+def _sparse_columns(
+    found: Sequence[tuple[Any, Any] | None], notes: Sequence[Payload], index: Index
+) -> dict[str, pa.Array] | None:
+    """The column of sparse vectors under the name that was kept, None when there is none."""
+    kept = [str(note["sparse"]) if "sparse" in note else None for note in notes]
+    plain = (index.sparse if index.documents else None) or SPARSE_NAME
+    names = [kept[at] or plain for at in range(len(found)) if kept[at] is not None or found[at] is not None]
+    columns = {}
+    for name in dict.fromkeys(names):
+        mine = [
+            _pair(pair, empty=kept[at] is not None and bool(notes[at].get("empty_sparse")))
+            if (kept[at] or plain) == name
+            else None
+            for at, pair in enumerate(found)
+        ]
+        columns[f"sparse:{name}"] = _sparse_array(mine)
+    return columns or None
+
+
+def _pair(pair: tuple[Any, Any] | None, *, empty: bool) -> tuple[Any, Any] | None:
+    return (np.zeros(0), np.zeros(0)) if empty else pair
+
+
+def _sparse_array(pairs: Sequence[tuple[Any, Any] | None]) -> pa.Array:
+    valid = np.array([pair is not None for pair in pairs], dtype=bool)
+    offsets = np.cumsum([0, *(len(pair[0]) if pair is not None else 0 for pair in pairs)]).astype(np.int32)
+    there = [pair for pair in pairs if pair is not None]
+    indices = np.concatenate([pair[0] for pair in there]) if there else np.zeros(0)
+    weights = np.concatenate([pair[1] for pair in there]) if there else np.zeros(0)
+    lists = [
+        pa.ListArray.from_arrays(offsets, indices.astype(np.uint32)),
+        pa.ListArray.from_arrays(offsets, weights.astype(np.float32)),
+    ]
+    return pa.StructArray.from_arrays(lists, fields=list(SPARSE_TYPE), mask=pa.array(~valid))
