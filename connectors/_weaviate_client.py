@@ -1,0 +1,243 @@
+"""One Weaviate server: the schema over REST, records over gRPC, errors of both translated here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from vexarrow.errors import (
+    AccessError,
+    MissingDependency,
+    NotFound,
+    Refused,
+    SchemaError,
+    TransientError,
+    UsageError,
+    VexError,
+)
+from vexarrow.http import Http
+from vexarrow.location import HIDDEN, Location, is_url
+from vexarrow.patience import Requests
+
+from ._weaviate_wire import Call, messages, stub
+
+GRPC_PORT = 50051
+_CLOUD = (".weaviate.network", ".weaviate.cloud")
+_CLASS = re.compile(r"[A-Z][_0-9A-Za-z]{0,254}")
+TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# Messages of a server that is busy, starting, stopping or cannot reach its own nodes: another try may succeed.
+_PASSING = re.compile(
+    r"deadline exceeded|timeout|timed out|unavailable|connection (refused|reset)|broken pipe|no such host|"
+    r"shutting down|shutdown|not (yet )?ready|read-?only|not enough memory|memory pressure|too many requests|"
+    r"leader not found|no leader|rate limit|try again|context canceled|\b(429|502|503|504)\b",
+    re.I,
+)
+TOO_LARGE = re.compile(r"larger than max|maximum results|message too large", re.I)
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where a server and its class are. `url` is that of REST, `grpc` is "host:port"."""
+
+    url: str
+    grpc: str
+    secure: bool
+    collection: str
+
+    @classmethod
+    def of(cls, location: Location) -> Address:
+        """As a location says, in its URI or its options. Raises UsageError."""
+        target = location.target
+        if target and is_url(target):
+            url, name = _from_uri(location)
+        else:
+            url, name = location.option("url") or "http://localhost:8080", target or location.option("collection") or ""
+        parts = _checked(url)
+        grpc, secure = _grpc(location, parts.hostname or "", parts.scheme == "https")
+        return cls(url.rstrip("/"), grpc, secure, class_name(name))
+
+
+def _from_uri(location: Location) -> tuple[str, str]:
+    """The address and the class of weaviate://host:port/Class."""
+    parts = urlsplit(location.target)
+    path = unquote(parts.path).strip("/")
+    if parts.username or parts.password:
+        raise UsageError(f"{location}: Weaviate takes no user and password; --api-key gives a key")
+    try:
+        port = parts.port
+    except ValueError:
+        raise UsageError(f"{location}: the port is no number") from None
+    host = parts.hostname or "localhost"
+    secure = port == 443 or host.endswith(_CLOUD) or (location.option("tls") or "false").lower() not in ("false", "0")
+    bracketed = f"[{host}]" if ":" in host else host
+    address = f"https://{bracketed}:{port or 443}" if secure else f"http://{bracketed}:{port or 8080}"
+    return address, path or location.option("collection") or ""
+
+
+def _checked(url: str) -> Any:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{url.split('@')[-1]}: the address of a Weaviate server looks like https://host:port")
+    return parts
+
+
+def _grpc(location: Location, host: str, secure: bool) -> tuple[str, bool]:
+    """host:port of gRPC and whether it is encrypted: the options, else what Weaviate Cloud and images have."""
+    given, port = location.option("grpc-url"), location.option("grpc-port")
+    if given is not None:
+        parts = urlsplit(given if is_url(given) else f"//{given}", scheme="https" if secure else "http")
+        secure = parts.scheme in ("https", "grpcs")
+        host, said = parts.hostname or host, parts.port or (443 if secure else GRPC_PORT)
+    else:
+        if port is not None and not (port.isdecimal() and 0 < int(port) < 65_536):
+            raise UsageError(f"--grpc-port {port}: not a port")
+        said = int(port) if port else GRPC_PORT
+        if port is None and secure and host.endswith(_CLOUD):
+            host, said = _cloud(host), 443
+    return (f"[{host}]:{said}" if ":" in host else f"{host}:{said}"), secure
+
+
+def _cloud(host: str) -> str:
+    """The gRPC host beside a REST host of Weaviate Cloud, as its official client finds it."""
+    if host.endswith(".weaviate.network"):
+        name, _, domain = host.partition(".")
+        return f"{name}.grpc.{domain}"
+    return f"grpc-{host}"
+
+
+def class_name(name: str) -> str:
+    """The name as Weaviate has it, its first letter a capital. Raises UsageError for one that it does not take."""
+    if not name:
+        raise UsageError("weaviate: which collection? Give --collection NAME or set WEAVIATE_CLASS")
+    capital = name[0].upper() + name[1:]
+    if not _CLASS.fullmatch(capital):
+        raise UsageError(f"{name!r} is no name of a Weaviate collection: letters, digits and _ alone, a letter first")
+    return capital
+
+
+class Client:
+    """A class on a server. Thread-safe. `place` names it in messages."""
+
+    def __init__(self, location: Location) -> None:
+        self.place = str(location)
+        self.address = Address.of(location)
+        self.requests = Requests.of(location)
+        key = location.option("api-key")
+        self._secrets = [key] if key else []
+        self._metadata = (("authorization", f"Bearer {key}"),) if key else ()
+        self._http = Http(
+            self.address.url,
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            timeout=self.requests.timeout,
+            connections=max(self.requests.concurrency, 4),
+        )
+        self._stubs: dict[str, Callable[..., Any]] = {}
+
+    @property
+    def collection(self) -> str:
+        """The name of the class."""
+        return self.address.collection
+
+    # -- REST ---------------------------------------------------------------------------------------------
+
+    def schema(self) -> dict[str, Any] | None:
+        """The class as the server describes it, None when there is none. Raises AccessError, TransientError."""
+        try:
+            found: dict[str, Any] = self.rest("GET", f"/v1/schema/{quote(self.collection)}")
+        except NotFound:
+            return None
+        return found
+
+    def rest(self, method: str, path: str, body: object = None) -> Any:
+        """The answer of the REST API, tried again where that may help."""
+        return self.requests.call(lambda: self._http.json(method, path, body))
+
+    def change(self, method: str, path: str, body: object) -> Any:
+        """The same for changes of the schema. Raises SchemaError with what the server says."""
+        try:
+            return self.rest(method, path, body)
+        except Refused as error:
+            raise SchemaError(f"{self.place}: {error}") from None
+
+    def tenants(self) -> list[tuple[str, str]]:
+        """Name and state of every tenant, sorted by name."""
+        listed = self.rest("GET", f"/v1/schema/{quote(self.collection)}/tenants") or []
+        return sorted((one["name"], one.get("activityStatus") or "HOT") for one in listed)
+
+    # -- gRPC ---------------------------------------------------------------------------------------------
+
+    @cached_property
+    def channel(self) -> Any:
+        """The gRPC channel. Raises MissingDependency."""
+        try:
+            import grpc
+
+            messages()
+        except ImportError:
+            raise MissingDependency("weaviate needs grpcio and protobuf: pip install 'vexarrow[weaviate]'") from None
+        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+        if self.address.secure:
+            return grpc.secure_channel(self.address.grpc, grpc.ssl_channel_credentials(), options)
+        return grpc.insecure_channel(self.address.grpc, options)
+
+    def call(self, name: Call, request: Any) -> Any:
+        """One try of a gRPC call. Raises AccessError, NotFound, TransientError, Refused, VexError."""
+        import grpc
+
+        method = self._stubs.get(name) or self._stubs.setdefault(name, stub(self.channel, name))
+        try:
+            return method(request, timeout=self.requests.timeout, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise self._translated(error, name) from None
+
+    def _translated(self, error: Any, name: str) -> VexError:
+        import grpc
+
+        code, said = error.code(), self._hidden(error.details() or "")[:300]
+        text = f"{self.place}: {name}: {code.name}: {said}"
+        if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+            return AccessError(f"{self.place}: the server refused the credentials ({code.name})")
+        if TOO_LARGE.search(said):
+            return Refused(text)
+        if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return TransientError(text, _pushback(error), throttled=True)
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED):
+            return TransientError(self._unreachable(text, said), _pushback(error))
+        if passing(said):
+            return TransientError(text, _pushback(error))
+        return Refused(text)
+
+    def _unreachable(self, text: str, said: str) -> str:
+        """What to say when there is no gRPC where REST is."""
+        if "failed to connect" in said.lower() or "dns resolution failed" in said.lower():
+            return f"{self.place}: no gRPC answers at {self.address.grpc} (--grpc-port or --grpc-url says where it is)"
+        return text
+
+    def _hidden(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.requests.close()
+        self._http.close()
+        if "channel" in self.__dict__:
+            self.channel.close()
+
+
+def passing(message: str) -> bool:
+    """Whether an error of one record may be gone at the next try."""
+    return bool(_PASSING.search(message))
+
+
+def _pushback(error: Any) -> float | None:
+    """Seconds that the server asks to wait."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-retry-pushback-ms" and value.isdecimal():
+            return int(value) / 1000
+    return None

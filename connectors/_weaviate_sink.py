@@ -1,0 +1,207 @@
+"""Writing: objects in batches over gRPC, each error of an object a reject or another try."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from urllib.parse import quote
+
+import pyarrow as pa
+
+from vexarrow import records
+from vexarrow.delivery import Rows, by_size, deliver, last_of_each
+from vexarrow.errors import NotFound, SchemaError, TransientError, UsageError
+from vexarrow.ids import ORIGINAL_ID, SCHEMES
+from vexarrow.location import Location
+from vexarrow.payload import HIDDEN
+from vexarrow.protocols import Description, Reject
+
+from ._weaviate_client import TENANT, Client, passing
+from ._weaviate_pack import Objects
+from ._weaviate_schema import OURS, Layout, named_vectors, new_class, prop
+from ._weaviate_source import described
+
+# Of the 104,858,000 bytes that a server takes by default; what a batch holds is in its memory several times.
+REQUEST_BYTES, REQUEST_ROWS = 8 << 20, 1000
+_FEWEST = 100
+_LASTING = re.compile(
+    r"invalid|not a valid|no such prop|dimensions do not match|with length|reserved|does not have", re.I
+)
+
+
+class ClassSink:
+    """The records of one class."""
+
+    def __init__(self, location: Location, client: Client) -> None:
+        self._client = client
+        self._location = location
+        self._tenant = _tenant(location)
+        self._by_tenant = _choice(location, "namespace-as", ("property", "tenant")) == "tenant"
+        self._scheme = _choice(location, "id-scheme", tuple(SCHEMES))
+        self._create = (location.option("auto-create") or "true").lower() not in ("false", "0", "no")
+        self._layout: Layout | None = None
+        self._main = ""
+        self._known: set[str] = set()
+        self._plan = Description()
+
+    # -- the class ----------------------------------------------------------------------------------------
+
+    def existing(self) -> Description | None:
+        """The class as it is. Raises AccessError, TransientError."""
+        schema = self._client.schema()
+        return None if schema is None else described(self._client, Layout.of(schema), self._location)
+
+    def prepare(self, plan: Description) -> Description:
+        """Create the class, or add what of ours it lacks. Raises NotFound with --auto-create false."""
+        schema = self._client.schema()
+        self._plan = plan
+        found = None
+        if schema is None:
+            self._created(plan)
+        else:
+            found = described(self._client, Layout.of(schema), self._location)
+            self._completed(Layout.of(schema), plan)
+        layout = self._reload()
+        layout = self._add_vectors(layout, list(plan.vectors))
+        dim = found.dim if found and found.dim else plan.dim
+        return Description(
+            dim=dim,
+            metric=layout.metric(self._main),
+            rows=found.rows if found else 0,
+            id_type=layout.id_type,
+            source_store="weaviate",
+        )
+
+    def _created(self, plan: Description) -> None:
+        if not self._create:
+            raise NotFound(f"{self._client.place} is not there, and --auto-create false forbids to create it")
+        tenants = self._by_tenant or self._tenant is not None
+        body = new_class(self._client.collection, plan, tenants=tenants)
+        if tenants and self._tenant is not None:
+            body["properties"].append(prop("namespace"))
+        self._client.change("POST", "/v1/schema", body)
+
+    def _completed(self, layout: Layout, plan: Description) -> None:
+        """Add the properties that records of ours need and a class of somebody else lacks."""
+        if self._by_tenant and not layout.tenants:
+            raise SchemaError(f"{self._client.place} has no tenants: leave --namespace-as tenant out")
+        if self._tenant is not None and not layout.tenants:
+            raise SchemaError(f"{self._client.place} has no tenants: leave --tenant out")
+        by_tenant = layout.tenants and self._tenant is None and "namespace" not in layout.properties
+        for name in OURS:
+            if name in layout.properties or (name == "namespace" and by_tenant):
+                continue
+            body = prop(name, plan.id_type if not layout.properties else "string")
+            self._client.change("POST", f"{self._path}/properties", body)
+        for name in (ORIGINAL_ID, HIDDEN):
+            if name in layout.properties and not layout.holds(name):
+                raise SchemaError(f"{self._client.place}: its property {name} is no text")
+
+    @property
+    def _path(self) -> str:
+        return f"/v1/schema/{quote(self._client.collection)}"
+
+    def _reload(self) -> Layout:
+        schema = self._client.schema()
+        if schema is None:
+            raise NotFound(f"{self._client.place} is gone")
+        self._layout = layout = Layout.of(schema)
+        self._main = layout.main(self._location.option("vector-name"), self._client.place)
+        if layout.tenants:
+            self._known = {name for name, _ in self._client.tenants()}
+        return layout
+
+    def _add_vectors(self, layout: Layout, columns: Sequence[str]) -> Layout:
+        further = [name for name in columns if name.startswith(records.EXTRA_VECTORS)]
+        if f"vector:{self._main}" in further:
+            raise SchemaError(f"{self._client.place}: {self._main!r} is its main vector; --vector-name chooses another")
+        missing = named_vectors(further, self._plan, layout.vectors)
+        if not missing:
+            return layout
+        config = {**(layout.schema.get("vectorConfig") or {}), **missing}
+        self._client.change("PUT", self._path, {**layout.schema, "vectorConfig": config})
+        return self._reload()
+
+    # -- records ------------------------------------------------------------------------------------------
+
+    def load(self, batch: pa.RecordBatch) -> Sequence[Reject]:
+        """Upsert a batch. What the server refuses of it comes back as rejects of code "refused"."""
+        layout = self._layout
+        if layout is None:
+            raise UsageError(f"{self._client.place} was not prepared")
+        layout = self._add_vectors(layout, batch.schema.names)
+        batch = records.with_id_type(batch, layout.id_type)
+        objects = Objects(batch, self._client.collection, layout, self._main, self._tenant)
+        rejects = objects.name(self._scheme)
+        self._add_tenants(objects.tenants)
+        return sorted([*rejects, *self._sent(objects, {one.row for one in rejects})], key=lambda one: one.row or 0)
+
+    def _sent(self, objects: Objects, without: set[int | None]) -> list[Reject]:
+        keys = [f"{tenant}/{one}" for tenant, one in zip(objects.tenants, objects.uuids, strict=True)]
+        last = last_of_each(keys) if not without else None
+        rows = last if last is not None else [row for row in range(len(keys)) if row not in without]
+        if without:  # ids that clash: of those that are left, the last of each
+            newest = {keys[row]: row for row in rows}
+            rows = sorted(newest.values())
+        sizes = objects.sizes()
+        most = max(_FEWEST, min(REQUEST_ROWS, -(-len(rows) // self._client.requests.concurrency)))
+        parts = by_size([sizes[row] for row in rows], most_bytes=REQUEST_BYTES, most_rows=most)
+        sending = _Sending(self._client, objects, rows)
+        whole = deliver(self._client.requests, sending.send, parts)
+        return [*sending.rejects, *(Reject(one.code, one.message, row=rows[one.row or 0]) for one in whole)]
+
+    def _add_tenants(self, wanted: Sequence[str]) -> None:
+        missing = sorted(set(wanted) - self._known - {""})
+        if missing:
+            self._client.change("POST", f"{self._path}/tenants", [{"name": name} for name in missing])
+            self._known.update(missing)
+
+    def finish(self) -> None:
+        """Nothing: Weaviate indexes as it goes."""
+
+
+class _Sending:
+    """The requests of a batch: what of each is still to be sent, and what was refused."""
+
+    def __init__(self, client: Client, objects: Objects, rows: Sequence[int]) -> None:
+        self._client = client
+        self._objects = objects
+        self._rows = rows
+        self._left: dict[tuple[int, int], list[int]] = {}
+        self._rejects: dict[int, Reject] = {}
+
+    @property
+    def rejects(self) -> list[Reject]:
+        """Of single objects, each once."""
+        return list(self._rejects.values())
+
+    def send(self, part: Rows) -> None:
+        """One request. Raises TransientError when the server could not take some objects at the moment; then only
+        these are sent at the next try."""
+        key = (part.start, part.stop)
+        rows = self._left.setdefault(key, [self._rows[at] for at in part])
+        reply = self._client.call("BatchObjects", self._objects.request(rows))
+        again = []
+        for error in reply.errors:
+            if passing(error.error) and not _LASTING.search(error.error):
+                again.append((rows[error.index], error.error))
+            else:
+                row = rows[error.index]
+                self._rejects[row] = Reject("refused", f"{self._client.place}: {error.error}", row=row)
+        self._left[key] = sorted(row for row, _ in again)
+        if again:
+            raise TransientError(f"{self._client.place}: {len(again)} objects were not taken: {again[0][1][:300]}")
+
+
+def _choice(location: Location, name: str, known: Sequence[str]) -> str:
+    text = location.option(name) or known[0]
+    if text not in known:
+        raise UsageError(f"--{name} {text}: has to be one of {', '.join(known)}")
+    return text
+
+
+def _tenant(location: Location) -> str | None:
+    name = location.option("tenant")
+    if name is not None and not TENANT.fullmatch(name):
+        raise UsageError(f"--tenant {name}: names of tenants have up to 64 letters, digits, _ and - alone")
+    return name

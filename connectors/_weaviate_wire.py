@@ -1,0 +1,126 @@
+"""Weaviate's gRPC messages, as far as records need them, and the calls that they travel in.
+
+Field numbers are those of `weaviate.v1` (Weaviate 1.27 and later), which the wire protocol keeps stable; the tests
+compare each with the stubs of the official client. Building the messages here leaves that client out, whose import
+takes ten times as long. A map is a list of entries on the wire, and is one here, too: that is faster, and keeps order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Literal
+
+PACKAGE = "weaviate.v1"
+SINGLE, MULTI = 1, 2
+EQUAL = 1
+
+# name of the message: its fields; "*" repeats a field, "?" makes it one of several kinds.
+MESSAGES: Mapping[str, str] = {
+    "TextValue": "?string string_value 3",
+    "TextEntry": "string key 1, TextValue value 2",
+    "Struct": "*TextEntry fields 1",
+    "SentProperties": "Struct non_ref_properties 1",
+    "Vectors": "string name 1, bytes vector_bytes 3, int32 type 4",
+    "BatchObject": "string uuid 1, SentProperties properties 3, string collection 4, string tenant 5, "
+    "bytes vector_bytes 6, *Vectors vectors 23",
+    "BatchObjectsRequest": "*BatchObject objects 1",
+    "BatchError": "int32 index 1, string error 2",
+    "BatchObjectsReply": "*BatchError errors 2",
+    "ObjectPropertiesRequest": "string prop_name 1, *string primitive_properties 2, "
+    "*ObjectPropertiesRequest object_properties 3",
+    "RefPropertiesRequest": "string reference_property 1, PropertiesRequest properties 2, MetadataRequest metadata 3, "
+    "string target_collection 4",
+    "PropertiesRequest": "*string non_ref_properties 1, *RefPropertiesRequest ref_properties 2, "
+    "*ObjectPropertiesRequest object_properties 3",
+    "MetadataRequest": "bool uuid 1, bool vector 2, *string vectors 10",
+    "FilterTarget": "string property 1",
+    "Filters": "int32 operator 1, string value_text 4, FilterTarget target 20",
+    "SearchRequest": "string collection 1, string tenant 10, PropertiesRequest properties 20, "
+    "MetadataRequest metadata 21, uint32 limit 30, string after 33, bool uses_123_api 100, bool uses_125_api 101, "
+    "bool uses_127_api 102",
+    "NumberValues": "bytes values 1",
+    "IntValues": "bytes values 1",
+    "BoolValues": "*bool values 1",
+    "ObjectValues": "*Properties values 1",
+    "DateValues": "*string values 1",
+    "UuidValues": "*string values 1",
+    "TextValues": "*string values 1",
+    "ListValue": "?NumberValues number_values 2, ?BoolValues bool_values 3, ?ObjectValues object_values 4, "
+    "?DateValues date_values 5, ?UuidValues uuid_values 6, ?IntValues int_values 7, ?TextValues text_values 8",
+    "GeoCoordinate": "float longitude 1, float latitude 2",
+    "PhoneNumber": "uint64 country_code 1, string default_country 2, string input 3, "
+    "string international_formatted 4, uint64 national 5, string national_formatted 6, bool valid 7",
+    "Value": "?double number_value 1, ?bool bool_value 3, ?Properties object_value 4, ?ListValue list_value 5, "
+    "?string date_value 6, ?string uuid_value 7, ?int64 int_value 8, ?GeoCoordinate geo_value 9, "
+    "?string blob_value 10, ?PhoneNumber phone_value 11, ?int32 null_value 12, ?string text_value 13",
+    "Entry": "string key 1, Value value 2",
+    "Properties": "*Entry fields 1",
+    "RefPropertiesResult": "*PropertiesResult properties 1, string prop_name 2",
+    "PropertiesResult": "*RefPropertiesResult ref_props 2, string target_collection 3, MetadataResult metadata 4, "
+    "Properties non_ref_props 11",
+    "MetadataResult": "string id 1, bytes vector_bytes 19, *Vectors vectors 23",
+    "SearchResult": "PropertiesResult properties 1, MetadataResult metadata 2",
+    "SearchReply": "*SearchResult results 2",
+    "AggregateRequest": "string collection 1, string tenant 10, bool objects_count 20",
+    "Single": "int64 objects_count 1",
+    "AggregateReply": "Single single_result 2",
+}
+CALLS: Mapping[str, tuple[str, str]] = {
+    "Search": ("SearchRequest", "SearchReply"),
+    "BatchObjects": ("BatchObjectsRequest", "BatchObjectsReply"),
+    "Aggregate": ("AggregateRequest", "AggregateReply"),
+}
+Call = Literal["Search", "BatchObjects", "Aggregate"]
+_TYPES = {
+    "double": 1,
+    "float": 2,
+    "int64": 3,
+    "uint64": 4,
+    "int32": 5,
+    "bool": 8,
+    "string": 9,
+    "bytes": 12,
+    "uint32": 13,
+}
+_MESSAGE, _OPTIONAL, _REPEATED = 11, 1, 3
+
+
+@cache
+def messages() -> Mapping[str, Any]:
+    """The message classes by name. Raises ImportError without protobuf."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    file = descriptor_pb2.FileDescriptorProto(name="vexarrow/weaviate.proto", package=PACKAGE, syntax="proto3")
+    for name, fields in MESSAGES.items():
+        message = file.message_type.add(name=name)
+        if "?" in fields:
+            message.oneof_decl.add(name="kind")
+        for field in fields.split(", "):
+            _add(message, *field.split())
+    pool = descriptor_pool.DescriptorPool()  # of our own: the official client fills the shared one
+    pool.Add(file)
+    found = {name: pool.FindMessageTypeByName(f"{PACKAGE}.{name}") for name in MESSAGES}
+    return {name: message_factory.GetMessageClass(descriptor) for name, descriptor in found.items()}
+
+
+def _add(message: Any, kind: str, name: str, number: str) -> None:
+    bare = kind.lstrip("*?")
+    field = message.field.add(name=name, number=int(number), label=_REPEATED if kind[0] == "*" else _OPTIONAL)
+    if bare in _TYPES:
+        field.type = _TYPES[bare]
+    else:
+        field.type, field.type_name = _MESSAGE, f".{PACKAGE}.{bare}"
+    if kind[0] == "?":
+        field.oneof_index = 0
+
+
+def stub(channel: Any, call: Call) -> Callable[..., Any]:
+    """One call of the service `Weaviate` over a channel of grpc."""
+    request, reply = (messages()[name] for name in CALLS[call])
+    method: Callable[..., Any] = channel.unary_unary(
+        f"/{PACKAGE}.Weaviate/{call}",
+        request_serializer=request.SerializeToString,
+        response_deserializer=reply.FromString,
+    )
+    return method
