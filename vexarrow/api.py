@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from vexarrow.errors import DataError, SchemaError, UsageError
@@ -12,6 +13,7 @@ from vexarrow.selection import Selection
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from vexarrow.embedding import Reembed
     from vexarrow.inspection import Inspection
     from vexarrow.protocols import Source, Transform
     from vexarrow.report import Report
@@ -36,14 +38,16 @@ def copy(
     source_options: Options | None = None,
     target_options: Options | None = None,
     transforms: Sequence[Transform] = (),
+    reembed: Reembed | str | None = None,
     batch_rows: int | None = None,
 ) -> Report:
     """Copy records from one place to another, whatever the two are: file, directory, URL or store.
 
     `namespaces`: the wanted ones, None among them for records without one. `where`: a condition in DuckDB SQL over the
     columns of a record. `limit`: records at most. `strict`: the first reject raises TooManyRejects; `max_rejects`: the
-    N-th does. `rejects`: where rejected records are written (default: beside the target). `batch_rows`: records at a
-    time. A file appears whole or not at all; a store is upserted by id, batch by batch.
+    N-th does. `rejects`: where rejected records are written (default: beside the target). `reembed`: the model that
+    makes new vectors for records that need them, after the transforms (see `vexarrow.embedding`). `batch_rows`: records
+    at a time. A file appears whole or not at all; a store is upserted by id, batch by batch.
 
     Returns the Report, whose counts balance: read = written + rejected + skipped. Raises a VexError otherwise.
 
@@ -54,16 +58,26 @@ def copy(
     from vexarrow.engine import Plan, run
 
     place = resolve(source, source_options, side=SOURCE, format=source_format)
-    plan = Plan(
-        source=place,
-        target=resolve(target, target_options, side=SINK, format=target_format, overwrite=overwrite),
-        selection=selection(namespaces, where, limit),
-        transforms=transforms,
-        most_rejects=1 if strict else max_rejects,
-        rejects_path=rejects,
-        rows=batch_rows,
-    )
-    return run(plan)
+    with ExitStack() as stack:
+        plan = Plan(
+            source=place,
+            target=resolve(target, target_options, side=SINK, format=target_format, overwrite=overwrite),
+            selection=selection(namespaces, where, limit),
+            transforms=[*transforms, *_reembedding(reembed, stack)],
+            most_rejects=1 if strict else max_rejects,
+            rejects_path=rejects,
+            rows=batch_rows,
+        )
+        return run(plan)
+
+
+def _reembedding(wish: Reembed | str | None, stack: ExitStack) -> list[Transform]:
+    """The transform that embeds, closed with the stack."""
+    if wish is None:
+        return []
+    from vexarrow.embedding import Reembed
+
+    return [stack.enter_context((Reembed(wish) if isinstance(wish, str) else wish).transform())]
 
 
 def selection(namespaces: Sequence[str | None] | None, where: str | None, limit: int | None) -> Selection:

@@ -23,6 +23,7 @@ from vexarrow.readahead import read_ahead
 from vexarrow.report import Counts, Report
 from vexarrow.selected import Selected
 from vexarrow.selection import Selection
+from vexarrow.transformed import Transformed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,6 +98,7 @@ def _move(
     plan: Plan, source: Source, rejects: rejected.Rejects, progress: Progress | None
 ) -> tuple[Run, dict[str, object]]:
     described = intended(plan, source)
+    source = _transformed(plan, source)
     shown = progress or Silent()
     shown.expect(described.rows)
     digest = ContentDigest() if _has_sidecar(plan.target) else None
@@ -114,6 +116,15 @@ def _move(
     if published != state.counts.written:
         raise VexError(f"{plan.target}: {published} records arrived of the {state.counts.written} that were sent")
     return state, manifest
+
+
+def _transformed(plan: Plan, source: Source) -> Source:
+    """The source as the transforms make it; they run where it is read, while earlier records are written."""
+    drop = [records.first_vector_only] if plan.drop_vectors else []
+    if not drop and not plan.transforms:
+        return source
+    ahead = min((getattr(transform, "ahead", 1) for transform in plan.transforms), default=1)
+    return Transformed(source, [*drop, *plan.transforms], ahead)
 
 
 def _readers(plan: Plan) -> int:
@@ -155,10 +166,7 @@ def _page(state: Run, sink: Sink, page: Page, counts: Counts) -> None:
     here = Counts(read=page.batch.num_rows + page.skipped + len(page.rejects), skipped=page.skipped)
     try:
         _reject(state, here, page.rejects)
-        batch = records.first_vector_only(page.batch) if state.plan.drop_vectors else page.batch
-        for transform in state.plan.transforms:
-            batch = transform(batch)
-        for piece, lines in _pieces(batch, page.lines, state.plan.target.capabilities.max_rows):
+        for piece, lines in _pieces(page.batch, page.lines, state.plan.target.capabilities.max_rows):
             _load(state, sink, piece, lines, page.file, here)
     finally:
         counts.add(here)
@@ -279,7 +287,11 @@ def _report(state: Run, manifest: dict[str, object], duration: float) -> Report:
 
 def _warnings(plan: Plan, report: Report) -> list[str]:
     """What is no error and yet probably not meant."""
-    warnings = []
+    warnings: list[str] = []
+    for transform in plan.transforms:
+        warnings += getattr(transform, "warnings", ())
+    if unfit := report.codes.get("dimension"):
+        warnings.append(f"{unfit} records have vectors of another dimension than {plan.target}: {MEND_DIMENSION}")
     if plan.selection.filters and not report.counts.written and not report.counts.rejected:
         warnings.append("no record matches the selection")
     if _has_sidecar(plan.source) and plan.selection == Selection() and not is_url(_data_path(plan.source)):

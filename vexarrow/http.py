@@ -43,11 +43,12 @@ class Http:
         self._headers = dict(headers or {})
         self._secrets = [value for value in self._headers.values() if len(value) > 5]
         self._transient = transient
-        self._pool = urllib3.PoolManager(
-            maxsize=connections,
-            block=True,
-            timeout=urllib3.Timeout(connect=min(timeout, 10.0), read=timeout),
-            retries=False,
+        limits = urllib3.Timeout(connect=min(timeout, 10.0), read=timeout)
+        proxy = _proxy(parts.scheme, parts.hostname)
+        self._pool = (
+            urllib3.PoolManager(maxsize=connections, block=True, timeout=limits, retries=False)
+            if proxy is None
+            else urllib3.ProxyManager(proxy, maxsize=connections, block=True, timeout=limits, retries=False)
         )
 
     def __str__(self) -> str:
@@ -97,6 +98,15 @@ class Http:
     def close(self) -> None:
         """Close all connections."""
         self._pool.clear()
+
+
+def _proxy(scheme: str, host: str) -> str | None:
+    """The proxy that the environment names for a host (HTTPS_PROXY, HTTP_PROXY, NO_PROXY); none for this machine."""
+    from urllib.request import getproxies, proxy_bypass
+
+    if host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
+        return None
+    return getproxies().get(scheme)
 
 
 def _reason(error: BaseException) -> str:

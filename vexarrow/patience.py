@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import TypeVar
 
-from vexarrow.errors import TransientError, UsageError
+from vexarrow.errors import TransientError, UsageError, VexError
 from vexarrow.location import Location
 from vexarrow.protocols import Option
 
@@ -17,6 +17,7 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+_GIVEN_UP = "the request was given up, because the run ends"
 OPTIONS = (
     Option(("concurrency",), "requests at a time, at most", default="4", shared=True),
     Option(("retries",), "further tries of a request that failed for a passing reason", default="3", shared=True),
@@ -36,7 +37,7 @@ class Requests:
         self.retries = retries
         self.timeout = timeout
         self._gate = _Gate(concurrency)
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool = ThreadPoolExecutor(concurrency, "vex-requests")  # starts no thread before it is used
         self._closed = threading.Event()
 
     @classmethod
@@ -49,10 +50,12 @@ class Requests:
         )
 
     def call(self, request: Callable[[], T]) -> T:
-        """The result of one request. Raises what it raised at the last try."""
+        """The result of one request. Raises what it raised at the last try, and VexError after `close`."""
         for tried in range(self.retries + 1):
             try:
                 with self._gate.passed() as passed:
+                    if self._closed.is_set():
+                        raise VexError(_GIVEN_UP)
                     result = request()
                     passed.append(True)
                     return result
@@ -71,16 +74,17 @@ class Requests:
         every = list(items)
         if len(every) < 2 or self.concurrency == 1:
             return [self.call(lambda item=item: request(item)) for item in every]  # type: ignore[misc]
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.concurrency, "vex-requests")
-        futures = [self._pool.submit(self.call, lambda item=item: request(item)) for item in every]  # type: ignore[misc]
+        try:
+            futures = [self._pool.submit(self.call, lambda item=item: request(item)) for item in every]
+        except RuntimeError:  # the pool was closed meanwhile
+            raise VexError(_GIVEN_UP) from None
         return _results(futures)
 
     def close(self) -> None:
-        """Give up what waits for another try; a request on its way ends with its time-out."""
+        """Give up what has not begun or waits for another try; a request on its way ends with its time-out."""
         self._closed.set()
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        # Those that have not begun end with an error: cancelled by the pool, who waits for them would not hear of it.
+        self._pool.shutdown()
 
 
 def _results(futures: list[Future[T]]) -> list[T]:

@@ -24,26 +24,34 @@ import orjson
 import pyarrow as pa
 
 from vexarrow import records, timestamps
+from vexarrow.fields import FIELD_OPTIONS, Found
 from vexarrow.ids import ORIGINAL_ID
 from vexarrow.jsontext import Malformed, canonical
-from vexarrow.location import Location
-from vexarrow.protocols import Option
+
+__all__ = [
+    "FIELDS",
+    "FIELD_OPTIONS",
+    "HIDDEN",
+    "TEXT_KEYS",
+    "Found",
+    "Payload",
+    "Shape",
+    "is_json",
+    "original_ids",
+    "pack",
+    "unpack",
+]
 
 HIDDEN = "__vex__"
 FIELDS = {"text": "text", "namespace": "namespace", "model": "model", "created_at": "created_at"}
 # Where other tools keep the text: LangChain, Haystack, LlamaIndex and many scripts.
 TEXT_KEYS = ("text", "page_content", "document", "content", "chunk_text")
 _NODE = "_node_content"
+ANYWHERE = Found()
 _TEXTS = ("text", "namespace", "model")
 _HIDDEN_TEXTS = {"source_store": None, "modality": "text", "vex_version": records.VMIG_VERSION}
 
 Payload = dict[str, Any]
-FIELD_OPTIONS = (
-    Option(("text-field",), "the key of the text, in collections of other tools", side="source"),
-    Option(("namespace-field",), "the key of the namespace", side="source"),
-    Option(("id-field",), "a key that holds the id", side="source"),
-    Option(("metadata-field",), "a key whose members are the metadata", side="source"),
-)
 
 
 @dataclass(frozen=True)
@@ -64,21 +72,6 @@ class Shape:
 def is_json(value: Any) -> bool:
     """Holds any JSON value."""
     return True
-
-
-@dataclass(frozen=True)
-class Found:
-    """Where the fields of foreign records are, as the options say; None: found by looking."""
-
-    text: str | None = None
-    namespace: str | None = None
-    id: str | None = None
-    metadata: str | None = None
-
-    @classmethod
-    def of(cls, location: Location) -> Found:
-        """As the options of a location say."""
-        return cls(*(location.option(f"{name}-field") for name in ("text", "namespace", "id", "metadata")))
 
 
 # -- writing --------------------------------------------------------------------------------------------
@@ -150,7 +143,7 @@ def _read(text: str) -> tuple[dict[str, Any], bool]:
 # -- reading --------------------------------------------------------------------------------------------
 
 
-def unpack(payloads: Sequence[Mapping[str, Any] | None], shape: Shape, found: Found = Found()) -> dict[str, list[Any]]:
+def unpack(payloads: Sequence[Mapping[str, Any] | None], shape: Shape, found: Found = ANYWHERE) -> dict[str, list[Any]]:
     """The columns of records.build from payloads, but without `id` (see `original_ids`); `created_at` is in
     microseconds, and JSON columns are texts."""
     rows = [_unpacked(dict(payload or {}), shape, found) for payload in payloads]
@@ -161,7 +154,7 @@ def unpack(payloads: Sequence[Mapping[str, Any] | None], shape: Shape, found: Fo
 def original_ids(
     payloads: Sequence[Mapping[str, Any] | None],
     ids: Sequence[str],
-    found: Found = Found(),
+    found: Found = ANYWHERE,
 ) -> list[str]:
     """The ids as they were before the store took UUIDs for them."""
     key = found.id or ORIGINAL_ID

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from vexarrow.errors import NotFound, SchemaError
 from vexarrow.metrics import metric
-from vexarrow.protocols import Connector, Description, Sink, Source, Target
+from vexarrow.protocols import Connector, Description, Foreseeing, Sink, Source, Target
+from vexarrow.selected import Selected
 
 if TYPE_CHECKING:
     from vexarrow.engine import Plan
@@ -29,7 +30,7 @@ def intended(plan: Plan, source: Source) -> Description:
 
 def check_target(plan: Plan, described: Description, sink: Sink) -> Description | None:
     """What the target is, None when it has to be created or does not say. Raises NotFound when it is missing and must
-    not be created, and SchemaError when its metric is another one."""
+    not be created, and SchemaError when its metric is another one, or its dimension not that of all vectors to come."""
     found = sink.existing() if isinstance(sink, Target) else None
     if found is None:
         if isinstance(sink, Target) and not plan.create:
@@ -41,12 +42,21 @@ def check_target(plan: Plan, described: Description, sink: Sink) -> Description 
             f"{plan.target} has the metric {theirs}, the records come from {ours}: neighbours would change; "
             "--allow-metric-change loads them all the same"
         )
+    _check_dimension(plan, found)
     return found
+
+
+def _check_dimension(plan: Plan, found: Description) -> None:
+    """Refuse a target of another dimension when a transform makes all vectors of one that does not fit."""
+    dims = [dim for transform in plan.transforms if (dim := getattr(transform, "dim", None))]
+    if dims and found.dim and found.dim != dims[-1] and not plan.target.capabilities.mixed_dims:
+        raise SchemaError(f"{plan.target} holds vectors of {found.dim} dimensions, those to come have {dims[-1]}")
 
 
 @dataclass(frozen=True)
 class Outline:
-    """What a run would do. `existing` is None for a target that would be created or that is a file."""
+    """What a run would do. `existing` is None for a target that would be created or that is a file; `foreseen` is what
+    transforms would do, and `sentences` the same for a terminal."""
 
     source: str
     target: str
@@ -54,6 +64,8 @@ class Outline:
     existing: Description | None
     store: bool
     encodings: Sequence[str]
+    foreseen: Mapping[str, object] = field(default_factory=dict)
+    sentences: Sequence[str] = ()
 
     def to_json(self) -> dict[str, object]:
         """As one JSON object."""
@@ -71,6 +83,7 @@ class Outline:
             "target_metric": self.existing.metric if self.existing else None,
             "target_records": self.existing.rows if self.existing else None,
             "encodings": list(self.encodings),
+            **self.foreseen,
         }
 
     def render(self) -> str:
@@ -82,6 +95,7 @@ class Outline:
             f"target   {self.target}",
             f"         {self._target()}",
         ]
+        lines += self.sentences
         lines += [f"kept as  {sentence}" for sentence in self.encodings]
         return "\n".join([*lines, "nothing was written (--dry-run)"])
 
@@ -99,6 +113,7 @@ def outline(plan: Plan) -> Outline:
     """What a plan would do, without writing anything. Raises what the run would raise before its first record."""
     with plan.source.source(plan.selection) as source:
         described = intended(plan, source)
+        foreseeing = _foreseen(plan, source)
     existing = None
     plugin = plan.target.plugin
     if isinstance(plugin, Connector):
@@ -111,7 +126,21 @@ def outline(plan: Plan) -> Outline:
         existing=existing,
         store=isinstance(plugin, Connector),
         encodings=plugin.encodings if isinstance(plugin, Connector) else (),
+        foreseen={key: value for one in foreseeing for key, value in one.foreseen.items()},
+        sentences=[sentence for one in foreseeing for sentence in one.sentences],
     )
+
+
+def _foreseen(plan: Plan, source: Source) -> Sequence[Foreseeing]:
+    """The transforms that can tell what they would do, having seen all wanted records of the source."""
+    every = [one for one in plan.transforms if isinstance(one, Foreseeing)]
+    if every:
+        wanted = Selected(source, plan.selection)
+        pages = (page for part in wanted.partitions(1) for page in wanted.extract(part, rows=plan.rows or 1024))
+        for page in pages:
+            for one in every:
+                one.foresee(page.batch)
+    return every
 
 
 def _number(value: int | None) -> str:

@@ -145,15 +145,48 @@ class Manifest(Protocol):
         ...
 
 
+class Changed(NamedTuple):
+    """What a transform made of a batch: the changed records in their order, and a reject (with `row`, the position in
+    the batch that was given) for every other one."""
+
+    batch: pa.RecordBatch
+    rejects: Sequence[Reject] = ()
+
+
 class Transform(Protocol):
-    """A change made to every batch on its way, such as a projection of the vectors."""
+    """A change made to every batch on its way, such as a projection of the vectors.
+
+    One thread at a time uses it, unless it has an attribute `ahead`: so many pages of a partition at once, by several
+    threads. With an attribute `dim`, all vectors it returns are of that length, and a target that holds others is
+    refused before anything is written. `warnings`, if there, are asked for after the run.
+    """
 
     def bind(self, plan: Description) -> Description:
         """Check the plan and return what it becomes. Runs before the target is created, so it may refuse safely."""
         ...
 
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Return the changed batch; the same number of rows in the same order."""
+    def __call__(self, batch: pa.RecordBatch, /) -> pa.RecordBatch | Changed:
+        """Return the changed batch, the same number of rows in the same order; or what was changed and what had to be
+        rejected. All vectors returned have one length, which may be another than before."""
+        ...
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A transform that tells, for `--dry-run`, what it would do."""
+
+    def foresee(self, batch: pa.RecordBatch) -> None:
+        """Count what the transform would do to a batch of the source."""
+        ...
+
+    @property
+    def foreseen(self) -> Mapping[str, object]:
+        """What was counted, JSON-like, by one key of its own."""
+        ...
+
+    @property
+    def sentences(self) -> Sequence[str]:
+        """The same for a terminal, a line each."""
         ...
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vexarrow._version import __version__
+from vexarrow.cli.embedding import embedding_options, wish
 from vexarrow.cli.options import PlaceCommand, sides
 from vexarrow.errors import UsageError
 
 if TYPE_CHECKING:
+    from vexarrow.embedding import Reembed
     from vexarrow.places import Place
+    from vexarrow.protocols import Transform
     from vexarrow.report import Report
     from vexarrow.selection import Selection
 
@@ -80,7 +84,7 @@ def _loading(function: Decorated) -> Decorated:
         )
     ):
         function = option(function)
-    return function
+    return embedding_options(function)
 
 
 @cli.command(
@@ -210,8 +214,11 @@ def _copy(
     rate: float | None,
     dry_run: bool,
     mark_imported: bool = False,
+    **embedding: Any,
 ) -> None:
     from vexarrow.places import SINK, SOURCE, begin, resolve
+
+    wanted = wish(embedding)
 
     left, right = sides(given, source, target, formats=(from_format, to_format))
     origin = resolve(source, left, side=SOURCE, format=from_format)
@@ -222,29 +229,52 @@ def _copy(
     from vexarrow.preparing import outline
     from vexarrow.progress import reporting
 
-    plan = Plan(
-        source=origin,
-        target=place,
-        selection=_selection(namespaces, null_namespace, where, limit),
-        most_rejects=1 if strict else max_rejects,
-        rejects_path=rejects,
-        rows=batch_size,
-        mark_imported=mark_imported,
-        drop_vectors=drop_vectors,
-        metric=None if metric is None else known_metric(metric),
-        create=not no_create,
-        any_metric=allow_metric_change,
-        rate=rate,
-    )
-    if dry_run:
-        found = outline(plan)
-        click.echo(json.dumps(found.to_json(), ensure_ascii=False) if as_json else found.render())
-        return
-    if not quiet:
-        _note(place)
-    with reporting(quiet=quiet) as progress:
-        report = run(plan, progress)
+    with _embedding(wanted, dry_run=dry_run, quiet=quiet) as transforms:
+        plan = Plan(
+            source=origin,
+            target=place,
+            selection=_selection(namespaces, null_namespace, where, limit),
+            transforms=transforms,
+            most_rejects=1 if strict else max_rejects,
+            rejects_path=rejects,
+            rows=batch_size,
+            mark_imported=mark_imported,
+            drop_vectors=drop_vectors,
+            metric=None if metric is None else known_metric(metric),
+            create=not no_create,
+            any_metric=allow_metric_change,
+            rate=rate,
+        )
+        if dry_run:
+            found = outline(plan)
+            click.echo(json.dumps(found.to_json(), ensure_ascii=False) if as_json else found.render())
+            return
+        if not quiet:
+            _note(place)
+        with reporting(quiet=quiet) as progress:
+            report = run(plan, progress)
     _tell(report, to_stderr=plan.target.is_stream, as_json=as_json)
+
+
+@contextmanager
+def _embedding(wanted: Reembed | None, *, dry_run: bool, quiet: bool) -> Iterator[list[Transform]]:
+    """The transforms of a wish to re-embed; what was done is said when they are no longer needed."""
+    if wanted is None:
+        yield []
+    elif dry_run:
+        from vexarrow.embedding_forecast import forecast
+
+        with forecast(wanted) as foreseeing:
+            yield [foreseeing]
+    else:
+        with wanted.transform() as transform:
+            done = False
+            try:
+                yield [transform]
+                done = True
+            finally:
+                if not quiet and (done or transform.tally.texts):  # what a run that failed has paid for is kept
+                    click.echo(f"vex: note: {transform.said()}", err=True)
 
 
 def _selection(namespaces: tuple[str, ...], null: bool, where: str | None, limit: int | None) -> Selection:

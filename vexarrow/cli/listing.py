@@ -48,12 +48,15 @@ def _details(one: Plugin) -> str:
         default = f" [default: {option.default}]" if option.default is not None else ""
         env = f" [env: {', '.join(option.env)}]" if option.env else ""
         lines.append(f"      {option.help}{default}{env}")
+    kept = one.encodings if isinstance(one, Connector) else ()
+    lines += [f"  kept as     {sentence}" for sentence in kept]
     return "\n".join(lines)
 
 
 def _as_json(one: Plugin) -> dict[str, object]:
     able = {field.name: getattr(one.capabilities, field.name) for field in fields(one.capabilities)}
     able["pushdown"] = sorted(one.capabilities.pushdown)
+    able["further"] = sorted(one.capabilities.further)
     options = [
         {"names": option.names, "help": option.help, "env": option.env, "default": option.default, "side": option.side}
         for option in one.options
@@ -65,6 +68,7 @@ def _as_json(one: Plugin) -> dict[str, object]:
         "suffixes": one.suffixes,
         "works": _directions(one).split(", "),
         "capabilities": able,
+        "encodings": one.encodings if isinstance(one, Connector) else (),
         "options": options,
     }
 
