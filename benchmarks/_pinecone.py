@@ -1,7 +1,7 @@
 """What the questions about Pinecone share: the emulator in a process of its own, inputs, and the official client.
 
-`python -m benchmarks._pinecone JOB PATH INDEX` is the official client at work: `load` writes the Parquet file PATH to an
-index, `match` and `list` read an index to a new Parquet file, by `fetch_by_metadata` or by `list` and `fetch`.
+`python -m benchmarks._pinecone JOB PATH INDEX` is the official client at work: `load` writes the Parquet file PATH to
+an index, `match` and `list` read an index to a new Parquet file, by `fetch_by_metadata` or by `list` and `fetch`.
 
 The emulator is not Pinecone, and its own processor time is not counted: only that of the process that talks to it. Its
 address and key are in the environment variables that both sides know.
@@ -11,9 +11,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,7 +27,7 @@ from benchmarks.question import PYTHON, VEX
 KEY = "pcsk_emulator-key-0123456789"
 WIDE, NARROW_TO_WIDE = 1536, 5  # there are so many times fewer wide records
 REQUEST_NUMBERS = 75_000  # of an upsert, as the official client's text of float64 makes 2 MB of about 95,000
-Read = Iterator[tuple[str, dict[str, Any]]]
+Read = Iterator[tuple[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class LittleWork:
 @contextmanager
 def emulator() -> Iterator[None]:
     """The emulator, and the environment that leads to it."""
-    command = [PYTHON, "-m", "tests.engines.pinecone"]
+    command = [str(PYTHON), "-m", "tests.engines.pinecone"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=data.ROOT) as process:
         assert process.stdout is not None
         os.environ["PINECONE_CONTROLLER_HOST"] = process.stdout.readline().strip()
@@ -63,8 +64,8 @@ def emulator() -> Iterator[None]:
 
 def inputs_of(inputs: data.Inputs) -> dict[str, Path]:
     """The Parquet files to be loaded, by the name of what is measured with them; made where they are missing."""
-    data_made = [PYTHON, "-m", "benchmarks.data", "--records", str(inputs.records), "--sample", str(inputs.sample)]
-    subprocess.run([*data_made, "--only", ".parquet"], check=True)
+    made = ["--records", str(inputs.records), "--sample", str(inputs.sample), "--only", ".parquet"]
+    subprocess.run([PYTHON, "-m", "benchmarks.data", *made], check=True)
     wide = inputs.parquet.with_name(f"{inputs.records // NARROW_TO_WIDE}x{WIDE}.parquet")
     if not wide.exists():
         subprocess.run([PYTHON, "-m", "benchmarks._pinecone", "wide", inputs.parquet, wide], check=True)
@@ -104,7 +105,9 @@ def opened(index: str, dim: int | None = None) -> Any:
 
     client = Pinecone(api_key=KEY, host=os.environ["PINECONE_CONTROLLER_HOST"])
     if dim is not None and not client.has_index(index):
-        client.create_index(name=index, dimension=dim, metric="cosine", spec=ServerlessSpec(cloud="aws", region="us-east-1"))
+        client.create_index(
+            name=index, dimension=dim, metric="cosine", spec=ServerlessSpec(cloud="aws", region="us-east-1")
+        )
     return client.index(name=index)
 
 
@@ -122,11 +125,14 @@ def client_load(path: str, name: str) -> None:
             metadata = json.loads(row["metadata"]) if row["metadata"] else {}
             kept = {key: value for key, value in metadata.items() if plain(value)}
             kept |= {key: row[key] for key in ("text", "model") if row[key] is not None}
+            kept |= {"created_at": row["created_at"].isoformat()} if row["created_at"] is not None else {}
             one = {"id": row["id"], "values": vector, "metadata": kept}
             by_space.setdefault(row["namespace"] or "", []).append(one)
         for space, records in by_space.items():
             size = REQUEST_NUMBERS // dim
-            done = index.upsert(vectors=records, namespace=space, batch_size=size, max_concurrency=4, show_progress=False)
+            done = index.upsert(
+                vectors=records, namespace=space, batch_size=size, max_concurrency=4, show_progress=False
+            )
             assert not done.errors, done.errors[0]
 
 
@@ -163,20 +169,21 @@ def client_read(path: str, name: str, how: Callable[[Any, str], Read]) -> None:
 
     index = opened(name)
     dim = index.describe_index_stats().dimension
-    types = {"id": pa.string(), "namespace": pa.string(), "vector": pa.list_(pa.float32(), dim), "metadata": pa.string()}
+    types = {
+        "id": pa.string(),
+        "namespace": pa.string(),
+        "vector": pa.list_(pa.float32(), dim),
+        "metadata": pa.string(),
+    }
     schema = pa.schema(list(types.items()))
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["namespace"]) as out:
-        rows: list[Sequence[Any]] = []
         spaces = [one.name for page in index.list_namespaces() for one in page]
-        for space in spaces:
-            for identity, found in how(index, space):
-                rows.append((identity, space, found.values, json.dumps(found.metadata)))
-                if len(rows) == 4096:
-                    out.write_batch(pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=schema))
-                    rows = []
-        if rows:
-            out.write_batch(pa.record_batch([list(column) for column in zip(*rows, strict=True)], schema=schema))
+        every = ((identity, space, found) for space in spaces for identity, found in how(index, space))
+        while rows := list(islice(every, 4096)):
+            flat = [(identity, space, found.values, json.dumps(found.metadata)) for identity, space, found in rows]
+            columns = [list(column) for column in zip(*flat, strict=True)]
+            out.write_batch(pa.record_batch(columns, schema=schema))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ Json = dict[str, Any]
 class Index:
     """What an index is. `dense` and `sparse`: the names of its vector fields, None where there is none; `texts`: its
     string fields whose text can be read back; `documents`: the documents API serves it; `embeds`: Pinecone makes the
-    vectors itself; `cloud`: where it runs."""
+    vectors itself; `pods`: it runs on pods; `cloud`: where it runs."""
 
     name: str | None
     host: str
@@ -33,6 +33,7 @@ class Index:
     embeds: bool = False
     texts: tuple[str, ...] = ()
     ready: bool = True
+    pods: bool = False
     cloud: str | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     fields: Mapping[str, str] = field(default_factory=dict)
@@ -95,5 +96,6 @@ def _common(answer: Json) -> Json:
         "name": answer.get("name"),
         "host": answer.get("host") or "",
         "ready": bool(status.get("ready", True)),
+        "pods": deployment.get("deployment_type") == "pod" or "pod" in (answer.get("spec") or {}),
         "cloud": deployment.get("cloud"),
     }

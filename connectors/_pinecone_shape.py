@@ -34,9 +34,8 @@ def holds(value: Any) -> bool:
     if kind is str or kind is bool or kind is float:
         return True
     if kind is int:
-        return -_EXACT <= value <= _EXACT
-    good: bool = kind is list and bool(value) and all(one.__class__ is str for one in value)
-    return good
+        return bool(-_EXACT <= value <= _EXACT)
+    return kind is list and bool(value) and all(one.__class__ is str for one in value)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 import numpy as np
@@ -23,6 +24,7 @@ from ._pinecone_wire import SPARSE_NAME, sparse_texts, written
 MOST_ROWS, MOST_BYTES = 1_000, 2_000_000
 _ROOM = 1_000  # for the namespace and what stands around the records
 MOST_SPARSE = 2_048
+_MEND = "project with `vex adapt`, or use --reembed"
 
 
 class Prepared:
@@ -99,7 +101,7 @@ class PineconeSink:
         return ready.rejects + [Reject(one.code, one.message, row=order[one.row or 0]) for one in refused]
 
     def _prepared(self, batch: pa.RecordBatch) -> Prepared | list[Reject]:
-        """The records as JSON, or rejects when no record has a vector."""
+        """The records as JSON, or rejects when no record has a vector that fits."""
         batch = records.with_id_type(batch, "string")
         present = records.present(batch.column("vector"))
         rejects = sound.unsound(batch) + [
@@ -109,10 +111,11 @@ class PineconeSink:
         if not present.any():
             return _once(rejects)
         plan = self._plan
-        opened = self._ready(plan if plan.dim else Description(records.dim(batch), plan.metric, settings=plan.settings))
+        opened = self._ready(plan if plan.dim else replace(plan, dim=records.dim(batch)))
         form = self._form or form_of(opened.index)
         if records.dim(batch) != opened.index.dim:
-            raise SchemaError(f"{self._place} holds {opened.index.dim} dimensions, not {records.dim(batch)}")
+            said = f"the vector has {records.dim(batch)} dimensions, {self._place} holds {opened.index.dim}; {_MEND}"
+            return _once(rejects + [Reject("dimension", said, row=row) for row in range(batch.num_rows)])
         name = self._sparse(batch, opened)
         column = batch.column(name) if name else None
         to = addressed(batch, form, opened.namespace, _notes(column, name, opened))

@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlencode
 import orjson
 import pyarrow as pa
 
-from vexarrow.errors import Refused, UsageError
+from vexarrow.errors import Refused, Unsupported, UsageError
 from vexarrow.fields import Found
 from vexarrow.patience import Requests
 from vexarrow.protocols import Description, Page, Partition
@@ -37,7 +37,7 @@ from ._pinecone_wire import SPARSE_TYPE, Answer, Reader
 
 ANSWER_BYTES = 4_000_000
 _NUMBER_BYTES, _OTHER_BYTES = 11, 1_000
-SPLIT_ROWS = 20_000
+SPLIT_ROWS = 10_000
 _SHOWN = 50
 T = TypeVar("T")
 Position = tuple[str, str, str | None]
@@ -70,6 +70,10 @@ class PineconeSource:
     """The records of one index. Thread-safe."""
 
     def __init__(self, opened: Opened, requests: Requests, wanted: Selection, found: Found) -> None:
+        if opened.index.pods:
+            raise Unsupported(
+                f"{opened.place}: indexes on pods do not list their records; Pinecone makes serverless ones of them"
+            )
         self._opened = opened
         self._place = opened.place
         self._index = opened.index

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import pytest
 
 from vexarrow.delivery import by_size, deliver, last_of_each
-from vexarrow.errors import AccessError, Refused, TransientError, UsageError
+from vexarrow.errors import AccessError, Refused, TransientError, UsageError, VexError
 from vexarrow.location import Location
 from vexarrow.patience import Requests
 
@@ -36,6 +37,21 @@ def test_after_the_last_try_the_error_of_the_server_is_raised() -> None:
 
     with pytest.raises(TransientError, match="busy 3"):
         Requests(retries=2).call(request)
+
+
+def test_requests_that_have_not_begun_when_all_is_closed_end_with_an_error() -> None:
+    requests, begun = Requests(concurrency=2), threading.Event()
+
+    def request(item: int) -> None:
+        begun.set()
+        time.sleep(0.05)
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(requests.map, request, range(20))
+        begun.wait()
+        requests.close()
+        with pytest.raises(VexError, match="given up"):
+            waiting.result(5)
 
 
 def test_what_cannot_pass_is_not_tried_again() -> None:

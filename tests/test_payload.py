@@ -55,6 +55,8 @@ METADATA = [
     '{"lone":"\\ud800"}',
     '{"e":1e400,"z":-0.0,"big":1e22,"frac":0.1}',
     '{"created_at":"never","namespace":5,"model":true}',
+    '{"content":"x"}',
+    '{"page_content":"b","metadata":{"k":1}}',
 ]
 
 
@@ -64,16 +66,18 @@ def test_every_field_comes_back(shape: Shape) -> None:
     batch = records.build(
         {
             "id": [str(row) for row in range(rows)],
-            "text": ["", None, "x", "ä\0", "{}", "\n", "t", None],
-            "model": ["", None, "m", "m", None, "", "x", "y"],
-            "namespace": [None, "", "n", "n", None, "", "x", "y"],
+            "text": ["", None, "x", "ä\0", "{}", "\n", "t", None, None, "t"],
+            "model": ["", None, "m", "m", None, "", "x", "y", None, None],
+            "namespace": [None, "", "n", "n", None, "", "x", "y", None, None],
             "metadata": METADATA,
-            "created_at": pa.array([None, 0, 1, -1, 1_700_000_000_123_456, None, 5, 6]).cast(records.TIMESTAMP),
-            "score": [None, 0.0, 1.5, -1.0, 5e-324, None, 1.0, 2.0],
-            "source_store": ["vektor", None, "", "a", "b", "c", None, None],
-            "modality": ["text", "image", None, "", "text", "text", "audio", "text"],
-            "vex_version": ["1.0.0", "0.9", None, "", "1.0.0", "1.0.0", "2", "3"],
-            "extra": [None, "{}", '{"x":1}', '{"id":5}', None, None, '{"dims":3}', '{"y":[{}]}'],
+            "created_at": pa.array([None, 0, 1, -1, 1_700_000_000_123_456, None, 5, 6, None, None]).cast(
+                records.TIMESTAMP
+            ),
+            "score": [None, 0.0, 1.5, -1.0, 5e-324, None, 1.0, 2.0, None, None],
+            "source_store": ["vektor", None, "", "a", "b", "c", None, None, None, None],
+            "modality": ["text", "image", None, "", "text", "text", "audio", "text", "text", "text"],
+            "vex_version": ["1.0.0", "0.9", None, "", "1.0.0", "1.0.0", "2", "3", "1.0.0", None],
+            "extra": [None, "{}", '{"x":1}', '{"id":5}', None, None, '{"dims":3}', '{"y":[{}]}', None, None],
         }
     )
     same(batch, through(batch, shape))

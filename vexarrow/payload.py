@@ -106,9 +106,16 @@ def _packed(record: dict[str, Any], shape: Shape, taken: set[str]) -> Payload:
     for name in ("extra", "score"):
         if record[name] is not None:
             hidden[name] = record[name]
-    if hidden:
+    if hidden or _looks_foreign(payload, record):
         payload[HIDDEN] = orjson.dumps(hidden).decode()
     return payload
+
+
+def _looks_foreign(payload: Payload, record: dict[str, Any]) -> bool:
+    """Whether members of our metadata would be taken for the text or the metadata of another tool."""
+    if "page_content" in payload or _NODE in payload:
+        return True
+    return record["text"] is None and any(key in payload for key in TEXT_KEYS)
 
 
 def _members(text: str, shape: Shape, taken: set[str], payload: Payload, hidden: dict[str, Any]) -> None:

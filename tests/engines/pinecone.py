@@ -1,8 +1,8 @@
 """An emulator of Pinecone on 127.0.0.1: control plane, vectors API, documents API and imports, version 2026-07.
 
 It enforces what the documentation says and answers as it says, so that the official client passes against it
-unmodified; it is not Pinecone. `VEX_TEST_PINECONE_API_KEY` (and `VEX_TEST_PINECONE_URL` for another control plane) send
-the tests that can run there to the real service.
+unmodified; it is not Pinecone. `VEX_TEST_PINECONE_API_KEY` (and `VEX_TEST_PINECONE_URL` for another control plane) run
+a round trip on the real service, too.
 
 `python -m tests.engines.pinecone [PORT]` runs it until it is ended; the key is KEY.
 """
@@ -241,15 +241,15 @@ def _documents(index: Index, space: str, verb: str, told: Json) -> Json:
         ids, more = index.listed(name, told.get("prefix") or "", told.get("limit"), told.get("pagination_token"))
         return {"documents": [{"_id": one} for one in ids], **shown, **({"pagination": {"next": more}} if more else {})}
     if verb == "fetch":
-        ids, conditions, token = told.get("ids"), told.get("filter"), told.get("pagination_token")
-        refuse(bool(ids) == (conditions is not None), "exactly one of ids and filter is required")
-        more: str | None = None
-        if ids:
-            records = index.fetched(name, ids)
+        asked, conditions, token = told.get("ids"), told.get("filter"), told.get("pagination_token")
+        refuse(bool(asked) == (conditions is not None), "exactly one of ids and filter is required")
+        after: str | None = None
+        if asked:
+            records = index.fetched(name, asked)
         else:
-            records, more = index.matched(name, conditions, told.get("limit"), token, partial(_size, index))
+            records, after = index.matched(name, conditions, told.get("limit"), token, partial(_size, index))
         answer = {"documents": {one.id: store.as_document(one, index.schema) for one in records}, **shown}
-        return answer | ({"pagination": {"next": more}} if more else {})
+        return answer | ({"pagination": {"next": after}} if after else {})
     if verb == "delete":
         gone = set(told.get("ids") or ())
         return {"matched_records": index.delete(name, lambda one: bool(told.get("delete_all")) or one.id in gone)}
