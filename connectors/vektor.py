@@ -88,7 +88,7 @@ connector = Connector(
     source=open_source,
     sink=open_sink,
     options=_OPTIONS,
-    capabilities=Capabilities(idempotent=True, pushdown=frozenset({"namespace"})),
+    capabilities=Capabilities(idempotent=True, in_order=True, pushdown=frozenset({"namespace"})),
     aliases=("vektor-memory", "slipstream"),
     suffixes=(".db", ".sqlite", ".sqlite3"),
     magic=b"SQLite format 3\0",

@@ -43,6 +43,19 @@ def last_of_each(ids: Sequence[str]) -> list[int] | None:
     return None if len(last) == len(ids) else sorted(last.values())
 
 
+def unsent(keys: Sequence[object], refused: Sequence[Reject]) -> list[Reject]:
+    """Rejects for the rows that were left out because a later row had their key, which was then refused: neither of
+    the two is in the store."""
+    rows = {reject.row for reject in refused if reject.row is not None}
+    last = {keys[row]: row for row in sorted(rows)}
+    message = "a later record of the same id was refused, and this one was not sent"
+    return [
+        Reject("replaced", message, row=row)
+        for row, key in enumerate(keys)
+        if row not in rows and row < last.get(key, -1)
+    ]
+
+
 def by_size(sizes: Sequence[int], *, most_bytes: int, most_rows: int) -> list[Rows]:
     """Ranges of rows of at most so many bytes and rows each; a row that is too large is alone in its range."""
     parts: list[Rows] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -12,14 +13,17 @@ from typing import TYPE_CHECKING
 from vexarrow import records, sidecar, sound
 from vexarrow import rejects as rejected
 from vexarrow._version import __version__
+from vexarrow.delivery import unsent
 from vexarrow.digest import ContentDigest
 from vexarrow.errors import UsageError, VexError
-from vexarrow.location import is_url, redact
+from vexarrow.location import Location, is_url, redact
+from vexarrow.patience import OPTIONS as REQUEST_OPTIONS
 from vexarrow.places import Memory, Place
 from vexarrow.preparing import Pace, check_target, intended
 from vexarrow.progress import Progress, Silent
 from vexarrow.protocols import Format, Manifest, Page, Partition, Reject, Sink, Source, Transform
 from vexarrow.readahead import read_ahead
+from vexarrow.repeats import Repeats
 from vexarrow.report import Counts, Report
 from vexarrow.selected import Selected
 from vexarrow.selection import Selection
@@ -75,6 +79,8 @@ class Run:
     target_dim: int | None = None
     pace: Pace = field(default_factory=lambda: Pace(None))
     loaded_any: bool = False
+    repeats: Repeats | None = None
+    replaced: int = 0
 
 
 def run(plan: Plan, progress: Progress | None = None) -> Report:
@@ -108,7 +114,10 @@ def _move(
     with plan.target.sink() as sink:
         check_target(plan, described, sink)
         state.target_dim = sink.prepare(described).dim
-        _partitions(state, source, sink, partitions, readers)
+        with closing(Repeats(by_namespace=_by_namespace(plan, sink))) as repeats:
+            state.repeats = repeats if _last_only(plan) else None
+            _partitions(state, source, sink, partitions, readers)
+            state.replaced = repeats.count()
         _check_any(state)
         sink.finish()
         manifest = dict(sink.manifest()) if isinstance(sink, Manifest) else {}
@@ -125,6 +134,16 @@ def _transformed(plan: Plan, source: Source) -> Source:
         return source
     ahead = min((getattr(transform, "ahead", 1) for transform in plan.transforms), default=1)
     return Transformed(source, [*drop, *plan.transforms], ahead)
+
+
+def _last_only(plan: Plan) -> bool:
+    """Whether of several records of one id only the last one stays in the target."""
+    able = plan.target.capabilities
+    return plan.target.location.store and able.idempotent and not able.in_order
+
+
+def _by_namespace(plan: Plan, sink: Sink) -> bool:
+    return bool(getattr(sink, "by_namespace", plan.target.capabilities.by_namespace))
 
 
 def _readers(plan: Plan) -> int:
@@ -166,11 +185,17 @@ def _page(state: Run, sink: Sink, page: Page, counts: Counts) -> None:
     here = Counts(read=page.batch.num_rows + page.skipped + len(page.rejects), skipped=page.skipped)
     try:
         _reject(state, here, page.rejects)
-        for piece, lines in _pieces(page.batch, page.lines, state.plan.target.capabilities.max_rows):
+        for piece, lines in _pieces(page.batch, page.lines, _most_rows(state.plan)):
             _load(state, sink, piece, lines, page.file, here)
     finally:
         counts.add(here)
         state.counts.add(here)
+
+
+def _most_rows(plan: Plan) -> int | None:
+    """Records in one load at most: what the target takes, and with a rate about a second's worth."""
+    limits = [plan.target.capabilities.max_rows, None if plan.rate is None else max(1, int(plan.rate))]
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _pieces(
@@ -196,10 +221,13 @@ def _load(
         state.loaded_any = True
         state.store = batch.column("source_store")[0].as_py()
     state.pace.wait(batch.num_rows)
-    refused = sink.load(batch)
+    refused = list(sink.load(batch))
+    if state.repeats is not None:
+        keys = state.repeats.add(batch)
+        refused += unsent(keys, refused) if refused else []
     counts.written += batch.num_rows - len(refused)
     if state.digest is not None:
-        state.digest.update(sound.without(batch, list(refused)))
+        state.digest.update(sound.without(batch, refused))
     if refused:
         _reject(state, counts, rejected.completed(refused, batch, lines, file))
 
@@ -228,11 +256,17 @@ def _check_apart(plan: Plan) -> None:
     source, target = plan.source.location, plan.target.location
     if not (source.store and target.store and source.kind == target.kind):
         return
-    same = source.target == target.target and source.options == target.options
+    same = source.target == target.target and _identity(source) == _identity(target)
     if os.path.exists(source.target) and os.path.exists(target.target):
         same = os.path.samefile(source.target, target.target)
     if same:
         raise UsageError(f"{plan.source} is both the source and the target")
+
+
+def _identity(location: Location) -> dict[str, str]:
+    """The options that say where a store is, without those that say how to speak to it."""
+    how = {name for option in REQUEST_OPTIONS for name in option.names}
+    return {name: value for name, value in location.options.items() if name not in how}
 
 
 # -- after the run --------------------------------------------------------------------------------------
@@ -281,15 +315,17 @@ def _report(state: Run, manifest: dict[str, object], duration: float) -> Report:
         content_digest=digest,
         partitions=state.partitions,
     )
-    report = replace(report, warnings=_warnings(plan, report))
+    report = replace(report, warnings=_warnings(plan, report, state.replaced))
     return _marked(plan, report) if plan.mark_imported else report
 
 
-def _warnings(plan: Plan, report: Report) -> list[str]:
+def _warnings(plan: Plan, report: Report, replaced: int) -> list[str]:
     """What is no error and yet probably not meant."""
     warnings: list[str] = []
     for transform in plan.transforms:
         warnings += getattr(transform, "warnings", ())
+    if replaced:
+        warnings.append(f"{replaced} records had the id of an earlier one, and {plan.target} keeps the last of each")
     if unfit := report.codes.get("dimension"):
         warnings.append(f"{unfit} records have vectors of another dimension than {plan.target}: {MEND_DIMENSION}")
     if plan.selection.filters and not report.counts.written and not report.counts.rejected:

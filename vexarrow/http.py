@@ -15,6 +15,8 @@ TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 THROTTLED = 429
 _REFUSED = frozenset({400, 409, 413, 422})
 _SHOWN = 300
+# A key is hidden before the message is cut: half a key would be shown otherwise.
+_LONGEST = 1 << 16
 
 
 class Http:
@@ -74,6 +76,8 @@ class Http:
             headers["Content-Type"] = kind
         try:
             answer = self._pool.request(method, self.url + path, body=data, headers=headers, redirect=False)
+        except urllib3.exceptions.SSLError as error:
+            raise AccessError(f"{self}: the TLS certificate cannot be trusted ({error})") from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise TransientError(f"{self}: {_reason(error)}") from None
         if 200 <= answer.status < 300:
@@ -81,7 +85,7 @@ class Http:
         raise self._error(method, path.split("?")[0], answer)
 
     def _error(self, method: str, path: str, answer: Any) -> VexError:
-        text = f"{self}: {method} {path}: HTTP {answer.status}: {self._hidden(_message(answer.data))}"
+        text = f"{self}: {method} {path}: HTTP {answer.status}: {self._hidden(_message(answer.data))[:_SHOWN]}"
         if answer.status in (401, 403):
             return AccessError(f"{self}: the server refused the credentials (HTTP {answer.status})")
         if answer.status == 404:
@@ -113,8 +117,6 @@ def _reason(error: BaseException) -> str:
     """What went wrong with a connection, in a few words."""
     import urllib3
 
-    if isinstance(error, urllib3.exceptions.SSLError):
-        return f"the TLS certificate cannot be trusted ({error})"
     if isinstance(error, urllib3.exceptions.NewConnectionError):
         return "nothing listens there"
     if isinstance(error, urllib3.exceptions.TimeoutError):
@@ -127,14 +129,14 @@ def _message(data: bytes) -> str:
     try:
         found = orjson.loads(data)
     except orjson.JSONDecodeError:
-        return data[:_SHOWN].decode(errors="replace").strip()
+        return data[:_LONGEST].decode(errors="replace").strip()
     for key in ("message", "error", "detail", "status"):
         value = found.get(key) if isinstance(found, dict) else None
         if isinstance(value, dict):
             value = value.get("error") or value.get("message")
         if isinstance(value, str) and value:
-            return value[:_SHOWN]
-    return orjson.dumps(found)[:_SHOWN].decode(errors="replace")
+            return value[:_LONGEST]
+    return orjson.dumps(found)[:_LONGEST].decode(errors="replace")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

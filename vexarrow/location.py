@@ -15,6 +15,9 @@ HIDDEN = "***"
 _SECRET = re.compile(
     r"(pass(word|wd)?|secret|token|api[-_]?key|credential|signature|^sig$|^key$|access[-_]?key|authorization)", re.I
 )
+_ASSIGNED = re.compile(r"(?i)((?:^|[\s;?&])(?:password|passwd|pwd|secret|token|api[-_]?key)=)[^\s;&#]+")
+_USER = re.compile(r"(?P<head>[A-Za-z][A-Za-z0-9+.\-]*://[^/?#@:]*):(?P<rest>.*)@(?P<tail>[^@]*)$", re.S)
+_PORT = re.compile(r"\d{1,5}([/?#]|$)")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _URL = re.compile(r"^[A-Za-z][A-Za-z0-9+.\-]*(::[A-Za-z][A-Za-z0-9+.\-]*)*://")
 
@@ -78,9 +81,11 @@ def is_secret(name: str) -> bool:
 
 
 def redact(text: str) -> str:
-    """A URL without its password and secret parameters; any other text as it is."""
+    """A URL without its password and secret parameters; in any other text what is assigned to a password is hidden."""
+    text = _ASSIGNED.sub(rf"\1{HIDDEN}", text)
     if not is_url(text):
         return text
+    text = _without_password(text)
     parts = urlsplit(text)
     host = parts.netloc.rpartition("@")[2]
     user = parts.netloc.rpartition("@")[0].partition(":")
@@ -88,6 +93,15 @@ def redact(text: str) -> str:
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     query = urlencode([(k, HIDDEN if is_secret(k) else v) for k, v in pairs], safe="*/:") if pairs else parts.query
     return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
+
+
+def _without_password(text: str) -> str:
+    """A URL without what stands between the user and the last "@": a password that was not encoded may hold "/", "#" or
+    "?", and a URL is then not what its parser takes it for."""
+    found = _USER.match(text)
+    if found is None or _PORT.match(found["rest"]):
+        return text
+    return f"{found['head']}:{HIDDEN}@{found['tail']}"
 
 
 def query_options(text: str) -> dict[str, str]:

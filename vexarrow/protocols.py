@@ -222,7 +222,9 @@ class Capabilities:
     applies itself ("namespace", "where"). resumable: extract accepts a cursor. max_rows: most rows in one load.
     parallel: partitions that are read at once where nothing else is said; then `partitions` and `extract` are used by
     several threads, and records come in any order. further: kinds of further vectors that it holds ("vector",
-    "sparse", "multi").
+    "sparse", "multi"). by_namespace: records of different namespaces may have one id; a sink may say otherwise of
+    itself in an attribute of that name. in_order: of records of one id in a batch each is written, one after another;
+    else only the last one is sent.
     """
 
     source: bool = True
@@ -235,6 +237,8 @@ class Capabilities:
     max_rows: int | None = None
     parallel: int = 1
     further: frozenset[str] = frozenset()
+    by_namespace: bool = False
+    in_order: bool = False
 
 
 SourceOpener = Callable[["Location", "Selection"], AbstractContextManager[Source]]

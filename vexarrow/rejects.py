@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import orjson
 
@@ -112,7 +114,8 @@ def path_for(target: str, sources: Sequence[str]) -> str:
     local = not is_url(target) and target not in ("", STANDARD_STREAM)
     base = target.rstrip("/") if local else "vex"
     if not local and target and is_url(target):
-        base = target.rstrip("/").rsplit("/", 1)[-1].split("?")[0] or "vex"
+        # The path alone: what stands before it may hold a password.
+        base = re.sub(r"[^\w.\-]", "_", urlsplit(target).path.rstrip("/").rsplit("/", 1)[-1]) or "vex"
     taken = {os.path.abspath(path) for path in sources}
     path, number = base + SUFFIX, 2
     while os.path.exists(path) or os.path.abspath(path) in taken:
