@@ -86,7 +86,7 @@ def client_load(path: str, name: str) -> None:
     name = name[0].upper() + name[1:]
     with connected() as client:
         if not client.collections.exists(name):
-            kinds = [Property(name=one, data_type=DataType.TEXT) for one in KEPT]
+            kinds = [Property(name=one, data_type=DataType.TEXT) for one in (*KEPT, "created_at", "__id__")]
             client.collections.create(name, vector_config=Configure.Vectors.self_provided(), properties=kinds)
         made = client.collections.get(name)
         with made.batch.fixed_size(1000, concurrent_requests=4) as out:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -36,6 +35,7 @@ _PASSING = re.compile(
     r"leader not found|no leader|rate limit|try again|context canceled|\b(429|502|503|504)\b",
     re.I,
 )
+_DENIED = re.compile(r"^extract auth:|\bunauthorized\b|\bforbidden\b", re.I)
 TOO_LARGE = re.compile(r"larger than max|maximum results|message too large", re.I)
 
 
@@ -120,7 +120,7 @@ def class_name(name: str) -> str:
 
 
 class Client:
-    """A class on a server. Thread-safe. `place` names it in messages."""
+    """A class on a server. Thread-safe. `place` names it in messages. Raises UsageError, MissingDependency."""
 
     def __init__(self, location: Location) -> None:
         self.place = str(location)
@@ -135,6 +135,7 @@ class Client:
             timeout=self.requests.timeout,
             connections=max(self.requests.concurrency, 4),
         )
+        self._channel = _channel(self.address)
         self._stubs: dict[str, Callable[..., Any]] = {}
 
     @property
@@ -170,25 +171,11 @@ class Client:
 
     # -- gRPC ---------------------------------------------------------------------------------------------
 
-    @cached_property
-    def channel(self) -> Any:
-        """The gRPC channel. Raises MissingDependency."""
-        try:
-            import grpc
-
-            messages()
-        except ImportError:
-            raise MissingDependency("weaviate needs grpcio and protobuf: pip install 'vexarrow[weaviate]'") from None
-        options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-        if self.address.secure:
-            return grpc.secure_channel(self.address.grpc, grpc.ssl_channel_credentials(), options)
-        return grpc.insecure_channel(self.address.grpc, options)
-
     def call(self, name: Call, request: Any) -> Any:
         """One try of a gRPC call. Raises AccessError, NotFound, TransientError, Refused, VexError."""
         import grpc
 
-        method = self._stubs.get(name) or self._stubs.setdefault(name, stub(self.channel, name))
+        method = self._stubs.get(name) or self._stubs.setdefault(name, stub(self._channel, name))
         try:
             return method(request, timeout=self.requests.timeout, metadata=self._metadata)
         except grpc.RpcError as error:
@@ -199,7 +186,8 @@ class Client:
 
         code, said = error.code(), self._hidden(error.details() or "")[:300]
         text = f"{self.place}: {name}: {code.name}: {said}"
-        if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+        # Weaviate 1.39 says UNKNOWN where gRPC has codes of its own, and "unauthorized" in its message.
+        if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED) or _DENIED.search(said):
             return AccessError(f"{self.place}: the server refused the credentials ({code.name})")
         if TOO_LARGE.search(said):
             return Refused(text)
@@ -226,8 +214,21 @@ class Client:
         """Close all connections."""
         self.requests.close()
         self._http.close()
-        if "channel" in self.__dict__:
-            self.channel.close()
+        self._channel.close()
+
+
+def _channel(address: Address) -> Any:
+    """A channel, which connects when it is used. Raises MissingDependency."""
+    try:
+        import grpc
+
+        messages()
+    except ImportError:
+        raise MissingDependency("weaviate needs grpcio and protobuf: pip install 'vexarrow[weaviate]'") from None
+    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    if address.secure:
+        return grpc.secure_channel(address.grpc, grpc.ssl_channel_credentials(), options)
+    return grpc.insecure_channel(address.grpc, options)
 
 
 def passing(message: str) -> bool:

@@ -28,10 +28,12 @@ from vexarrow.protocols import Reject
 
 from ._weaviate_client import TENANT
 from ._weaviate_schema import FIELDS, SOURCE_STORE, TEXTS, Layout
-from ._weaviate_wire import MULTI, SINGLE, messages
+from ._weaviate_wire import MULTI, SINGLE, home_bytes, key_bytes, object_bytes, text_bytes, vector_bytes
 
 NO_NAMESPACE = "ns-none"
 _OBJECT_BYTES = 400
+_OF_FEW_KINDS = ("model", "namespace", SOURCE_STORE)
+_ID_KEY, _HIDDEN_KEY = key_bytes(ORIGINAL_ID), key_bytes(HIDDEN)
 _VERSION = records.VMIG_VERSION
 
 
@@ -59,13 +61,17 @@ class Objects:
         self._by_tenant = layout.tenants and tenant is None and not layout.holds("namespace")
         self._kept = [name for name in (*FIELDS, SOURCE_STORE) if layout.holds(name)]
         self._hidden = self._hide()
+        self._columns = [_Column(name, self._texts[name]) for name in self._kept]
         self._vectors = _vectors(batch, main)
 
     def name(self, scheme: str) -> list[Reject]:
-        """Give every record its UUID. Of different ids with one UUID the first keeps it, the others are rejects."""
+        """Give every record its UUID. Of different ids with one UUID the first keeps it, the others are rejects, and
+        so are records whose id is empty: they could not be told from those whose id is their UUID."""
         self.uuids = [to_uuid(one, scheme) for one in self._ids]
-        if len(set(self.uuids)) == len(self.uuids):
-            return []
+        empty = [Reject("missing-id", "id is empty", row=row) for row, one in enumerate(self._ids) if not one]
+        return empty if len(set(self.uuids)) == len(self.uuids) else [*empty, *self._clashes()]
+
+    def _clashes(self) -> list[Reject]:
         owner: dict[tuple[str, str], str] = {}
         clashes = []
         for row, key in enumerate(zip(self.tenants, self.uuids, strict=True)):
@@ -86,21 +92,13 @@ class Objects:
         found: list[int] = total.tolist()
         return found
 
-    def request(self, rows: Sequence[int]) -> Any:
+    def request(self, rows: Sequence[int]) -> bytes:
         """The request that writes these rows."""
-        kinds = messages()
-        make = kinds["BatchObject"]
-        objects = [
-            make(
-                uuid=self.uuids[row],
-                collection=self._collection,
-                tenant=self.tenants[row],
-                properties=self._properties(row, kinds),
-                **self._vector(row),
-            )
+        homes = {tenant: home_bytes(self._collection, tenant) for tenant in set(self.tenants)}
+        return b"".join(
+            object_bytes(self.uuids[row], self._properties(row), homes[self.tenants[row]], self._vector(row))
             for row in rows
-        ]
-        return kinds["BatchObjectsRequest"](objects=objects)
+        )
 
     # -- properties ---------------------------------------------------------------------------------------
 
@@ -113,16 +111,14 @@ class Objects:
         known = {name: tenant_of(name) for name in set(self._texts["namespace"])}
         return [known[name] for name in self._texts["namespace"]]
 
-    def _properties(self, row: int, kinds: Any) -> Any:
-        entry, text = kinds["TextEntry"], kinds["TextValue"]
-        pairs = [(name, value) for name in self._kept if (value := self._texts[name][row]) is not None]
+    def _properties(self, row: int) -> bytes:
+        found = [column.entry(row) for column in self._columns]
         kept = original(self._ids[row], self.uuids[row])
         if kept is not None:
-            pairs.append((ORIGINAL_ID, kept))
+            found.append(text_bytes(_ID_KEY, kept))
         if self._hidden[row]:
-            pairs.append((HIDDEN, orjson.dumps(self._hidden[row]).decode()))
-        fields = [entry(key=key, value=text(string_value=value)) for key, value in pairs]
-        return kinds["SentProperties"](non_ref_properties=kinds["Struct"](fields=fields))
+            found.append(text_bytes(_HIDDEN_KEY, orjson.dumps(self._hidden[row]).decode()))
+        return b"".join(found)
 
     def _hide(self) -> list[dict[str, Any]]:
         """What has no property, of every record."""
@@ -165,17 +161,31 @@ class Objects:
 
     # -- vectors ------------------------------------------------------------------------------------------
 
-    def _vector(self, row: int) -> dict[str, Any]:
-        unnamed, named = b"", []
-        for name, kind, found in self._vectors:
-            data = found(row)
-            if data is None:
-                continue
-            if not name:
-                unnamed = data
-            else:
-                named.append(messages()["Vectors"](name=name, vector_bytes=data, type=kind))
-        return {"vector_bytes": unnamed, "vectors": named} if named else {"vector_bytes": unnamed}
+    def _vector(self, row: int) -> bytes:
+        found = [vector_bytes(name, data, kind) for name, kind, of in self._vectors if (data := of(row)) is not None]
+        return found[0] if len(found) == 1 else b"".join(found)
+
+
+class _Column:
+    """The texts of one property, as entries of a request."""
+
+    def __init__(self, name: str, texts: Sequence[str | None]) -> None:
+        self._key = key_bytes(name)
+        self._texts = texts
+        # Texts of few kinds are made once; threads that do so at the same time make the same.
+        self._known: dict[str, bytes] | None = {} if name in _OF_FEW_KINDS else None
+
+    def entry(self, row: int) -> bytes:
+        """The entry of a row, nothing for null."""
+        text = self._texts[row]
+        if text is None:
+            return b""
+        if self._known is None:
+            return text_bytes(self._key, text)
+        found = self._known.get(text)
+        if found is None:
+            found = self._known[text] = text_bytes(self._key, text)
+        return found
 
 
 def _vectors(batch: pa.RecordBatch, main: str) -> list[tuple[str, int, Callable[[int], bytes | None]]]:

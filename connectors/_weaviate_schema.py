@@ -79,6 +79,14 @@ class Layout:
         kind = self.properties.get(name)
         return kind in (("text",), ("string",)) or (name == "created_at" and kind == ("date",))
 
+    @property
+    def finds_namespaces(self) -> bool:
+        """Whether an index of the server finds exactly the records of a namespace, as in classes of ours."""
+        known: Sequence[Mapping[str, Any]] = self.schema.get("properties") or ()
+        found: Mapping[str, Any] = next((one for one in known if one["name"] == "namespace"), {})
+        whole: bool = found.get("tokenization") == "field" and bool(found.get("indexFilterable", True))
+        return whole and self.holds("namespace") and not self.tenants
+
     def readable(self, tenant: str, state: str) -> bool:
         """Whether the server reads a tenant in this state, or makes it readable by itself."""
         waking = (self.schema.get("multiTenancyConfig") or {}).get("autoTenantActivation")

@@ -17,9 +17,9 @@ from vexarrow.payload import HIDDEN
 from vexarrow.protocols import Description, Reject
 
 from ._weaviate_client import TENANT, Client, passing
+from ._weaviate_describe import described
 from ._weaviate_pack import Objects
-from ._weaviate_schema import OURS, Layout, named_vectors, new_class, prop
-from ._weaviate_source import described
+from ._weaviate_schema import OURS, STORE, Layout, named_vectors, new_class, prop
 
 # Of the 104,858,000 bytes that a server takes by default; what a batch holds is in its memory several times.
 REQUEST_BYTES, REQUEST_ROWS = 8 << 20, 1000
@@ -69,7 +69,7 @@ class ClassSink:
             metric=layout.metric(self._main),
             rows=found.rows if found else 0,
             id_type=layout.id_type,
-            source_store="weaviate",
+            source_store=STORE,
         )
 
     def _created(self, plan: Description) -> None:
@@ -138,11 +138,9 @@ class ClassSink:
 
     def _sent(self, objects: Objects, without: set[int | None]) -> list[Reject]:
         keys = [f"{tenant}/{one}" for tenant, one in zip(objects.tenants, objects.uuids, strict=True)]
-        last = last_of_each(keys) if not without else None
-        rows = last if last is not None else [row for row in range(len(keys)) if row not in without]
-        if without:  # ids that clash: of those that are left, the last of each
-            newest = {keys[row]: row for row in rows}
-            rows = sorted(newest.values())
+        left = [row for row in range(len(keys)) if row not in without]
+        last = last_of_each([keys[row] for row in left])
+        rows = left if last is None else [left[at] for at in last]
         sizes = objects.sizes()
         most = max(_FEWEST, min(REQUEST_ROWS, -(-len(rows) // self._client.requests.concurrency)))
         parts = by_size([sizes[row] for row in rows], most_bytes=REQUEST_BYTES, most_rows=most)

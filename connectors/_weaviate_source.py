@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -24,14 +25,12 @@ from vexarrow.protocols import Description, Page, Partition
 from vexarrow.selection import Selection
 
 from ._weaviate_client import TENANT, TOO_LARGE, Client
+from ._weaviate_describe import Probe, described
 from ._weaviate_pack import tenant_of
-from ._weaviate_schema import STORE, Layout
+from ._weaviate_requests import LARGEST_PAGE, any_of, found_by_namespace, search
+from ._weaviate_schema import Layout
 from ._weaviate_unpack import Reader
-from ._weaviate_wire import messages
 
-LARGEST_PAGE = 10_000  # QUERY_MAXIMUM_RESULTS
-_PROBED = 25
-_COUNTED_TENANTS = 100
 _SPACE = 1 << 128
 _KEY = re.compile(r"([A-Za-z0-9_-]*)\.\.([A-Za-z0-9_-]*)/([0-9a-f]{32})\.\.([0-9a-f]{32})")
 _CURSOR = re.compile(r"([A-Za-z0-9_-]*)/(?:([0-9a-f-]*)/)?([0-9a-f-]{36})(?:/(\d+))?")
@@ -51,11 +50,12 @@ class ClassSource:
         self._layout = Layout.of(schema)
         self._main = self._layout.main(location.option("vector-name"), client.place)
         self._tenants = _tenants(client, self._layout, location.option("tenant"), wanted)
-        probe = _Probe(client, self._layout, self._main, self._tenants)
+        probe = Probe(client, self._layout, self._main, self._tenants)
         self._dim, self._dims = probe.dim, probe.dims
         self._reader = Reader(self._layout, self._main, Found.of(location), self._dims)
         self._lock = threading.Lock()
         self._limit = LARGEST_PAGE
+        self._found = found_by_namespace(client, self._layout, wanted)
 
     def describe(self) -> Description:
         """Counted by the server; dimensions are those of the first objects that have vectors."""
@@ -124,10 +124,17 @@ class ClassSource:
         return Page(kept, cursor, skipped=batch.num_rows - kept.num_rows)
 
     def _search(self, tenant: str, after: str, rows: int) -> Sequence[Any]:
-        """Up to `rows` objects after a UUID, in their order."""
+        """Up to `rows` objects after a UUID, in their order; of namespaces that an index found, these alone."""
         while True:
             limit = min(rows, self._limit)
             request = search(self._client.collection, self._layout, tenant=tenant, after=after, limit=limit)
+            if self._found is not None:
+                start = bisect_right(self._found, after)
+                chosen = self._found[start : start + limit]
+                if not chosen:
+                    return ()
+                request.after = ""
+                request.filters.CopyFrom(any_of(chosen))
             try:
                 reply = self._client.requests.call(lambda request=request: self._client.call("Search", request))  # type: ignore[misc]
             except Refused as error:
@@ -136,131 +143,12 @@ class ClassSource:
                 with self._lock:
                     self._limit = min(self._limit, max(1, limit // 2))
                 continue
-            results: Sequence[Any] = reply.results
-            return results
-
-
-# -- requests ---------------------------------------------------------------------------------------------
-
-
-def search(collection: str, layout: Layout, *, tenant: str, after: str, limit: int) -> Any:
-    """The request for a page with all that objects have. Without `after` it is the first, in the order of the UUIDs."""
-    kinds = messages()
-    names = sorted(layout.vectors)
-    return kinds["SearchRequest"](
-        collection=collection,
-        tenant=tenant,
-        limit=limit,
-        after=after,
-        properties=_wanted(layout.schema.get("properties") or ()),
-        metadata=kinds["MetadataRequest"](uuid=True, vector=layout.unnamed, vectors=names),
-        uses_123_api=True,
-        uses_125_api=True,
-        uses_127_api=True,
-    )
-
-
-def _wanted(properties: Sequence[Any]) -> Any:
-    """Every property by its name: a request for all of them would leave out blobs, objects and references."""
-    kinds = messages()
-    wanted = kinds["PropertiesRequest"]()
-    for one in properties:
-        kind = one["dataType"][0]
-        if kind in ("object", "object[]"):
-            wanted.object_properties.append(_object(one))
-        elif kind[0].isupper():
-            for target in one["dataType"]:
-                wanted.ref_properties.add(
-                    reference_property=one["name"],
-                    target_collection=target,
-                    properties=kinds["PropertiesRequest"](),
-                    metadata=kinds["MetadataRequest"](uuid=True),
-                )
-        else:
-            wanted.non_ref_properties.append(one["name"])
-    return wanted
-
-
-def _object(one: Any) -> Any:
-    inside = one.get("nestedProperties") or ()
-    plain = [each["name"] for each in inside if each["dataType"][0] not in ("object", "object[]")]
-    deeper = [_object(each) for each in inside if each["dataType"][0] in ("object", "object[]")]
-    made: Any = messages()["ObjectPropertiesRequest"](
-        prop_name=one["name"], primitive_properties=plain, object_properties=deeper
-    )
-    return made
-
-
-class _Probe:
-    """The dimensions of the vectors, seen in the first objects of a few tenants."""
-
-    def __init__(self, client: Client, layout: Layout, main: str, tenants: Sequence[str]) -> None:
-        self.dim: int | None = None
-        self.dims: dict[str, int] = {}
-        columns = {name: f"multi:{name}" if multi else f"vector:{name}" for name, multi in layout.vectors.items()}
-        for tenant in tenants[:3]:
-            request = search(client.collection, layout, tenant=tenant, after="", limit=_PROBED)
-            reply = client.requests.call(lambda request=request: client.call("Search", request))  # type: ignore[misc]
-            for one in reply.results:
-                self._see(one.metadata, main, columns)
-
-    def _see(self, meta: Any, main: str, columns: dict[str, str]) -> None:
-        if meta.vector_bytes:
-            if main:
-                self.dims.setdefault("vector:unnamed", len(meta.vector_bytes) // 4)
-            else:
-                self.dim = self.dim or len(meta.vector_bytes) // 4
-        for vector in meta.vectors:
-            data, column = vector.vector_bytes, columns.get(vector.name, "")
-            if vector.name == main:
-                self.dim = self.dim or len(data) // 4
-            elif data:
-                self.dims.setdefault(
-                    column, int.from_bytes(data[:2], "little") if column[:1] == "m" else len(data) // 4
-                )
-
-
-def described(client: Client, layout: Layout, location: Location, tenants: Sequence[str] | None = None) -> Description:
-    """What is known of a class."""
-    main = layout.main(location.option("vector-name"), client.place)
-    known = client.tenants() if layout.tenants else []
-    if tenants is None:
-        tenants = [name for name, state in known if layout.readable(name, state)] if layout.tenants else [""]
-    probe = _Probe(client, layout, main, tenants)
-    unread = [name for name, state in known if not layout.readable(name, state)]
-    details: dict[str, object] = {
-        "properties": {name: kinds[0] for name, kinds in layout.properties.items()},
-        "index": layout.config(main).get("vectorIndexType"),
-        "server": (client.rest("GET", "/v1/meta") or {}).get("version"),
-    }
-    if layout.tenants:
-        details |= {"tenants": len(known), "inactive_tenants": unread}
-    columns = {name: f"multi:{name}" if multi else f"vector:{name}" for name, multi in layout.vectors.items()}
-    further = {column: probe.dims.get(column) for name, column in sorted(columns.items()) if name != main}
-    return Description(
-        dim=probe.dim,
-        metric=layout.metric(main),
-        rows=_count(client, tenants),
-        id_type="string" if location.option("id-field") else layout.id_type,
-        source_store=STORE,
-        vectors=further,
-        details=details,
-        settings={STORE: layout.settings(main)},
-    )
-
-
-def _count(client: Client, tenants: Sequence[str]) -> int | None:
-    """How many objects there are; None where asking every tenant would take long."""
-    if len(tenants) > _COUNTED_TENANTS:
-        return None
-    kinds = messages()
-
-    def one(tenant: str) -> int:
-        request = kinds["AggregateRequest"](collection=client.collection, tenant=tenant, objects_count=True)
-        count: int = client.call("Aggregate", request).single_result.objects_count
-        return count
-
-    return sum(client.requests.map(one, tenants))
+            if self._found is None:
+                results: Sequence[Any] = reply.results
+                return results
+            if reply.results:
+                return sorted(reply.results, key=lambda one: str(one.metadata.id))
+            after = chosen[-1]  # all of them were deleted meanwhile
 
 
 # -- names of things --------------------------------------------------------------------------------------

@@ -16,10 +16,11 @@ of the metadata: numbers, booleans, arrays and objects as such, dates, UUIDs and
 and phone numbers as objects, cross-references as lists of beacons.
 
 **Tenants** are namespaces. Of a class with tenants all active ones are read; `vex inspect` names the inactive ones.
-`--namespace` reads its tenant alone; in a class without tenants the records are chosen after they were read, for
-Weaviate's cursors know no filter. `--namespace-as tenant` creates a class with a tenant for each namespace; a
-namespace that is no name of a tenant gets one of a hash, and stays what it was. `--tenant` reads or writes one tenant
-alone, where namespaces are a property.
+`--namespace-as tenant` creates a class with a tenant for each namespace, where an id is another record in each of
+them; a namespace that is no name of a tenant gets one of a hash, and stays what it was. `--tenant` reads or writes one
+tenant alone, where namespaces are a property. `--namespace` reads its tenant alone; in a class of ours without tenants
+the server finds the records of namespaces of up to 10,000 records. Larger ones, none and "" are chosen after reading:
+Weaviate's cursors know no filter.
 
 **Vectors**: the one without a name, else "default", the only one or the first by name, is `vector`; `--vector-name`
 chooses another. Further named vectors and multi-vectors are further columns. All records of a class have one dimension.

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import urllib.request
 import uuid
@@ -222,16 +223,9 @@ def test_our_messages_have_the_fields_of_the_official_client() -> None:
         official |= dict(module.DESCRIPTOR.message_types_by_name)
     nested = {
         "BatchError": official["BatchObjectsReply"].nested_types_by_name["BatchError"],
-        "SentProperties": official["BatchObject"].nested_types_by_name["Properties"],
         "Single": official["AggregateReply"].nested_types_by_name["Single"],
         "Entry": official["Properties"].nested_types_by_name["FieldsEntry"],
-        "Struct": official["BatchObject"]
-        .nested_types_by_name["Properties"]
-        .fields_by_name["non_ref_properties"]
-        .message_type,
     }
-    nested["TextEntry"] = nested["Struct"].nested_types_by_name["FieldsEntry"]
-    nested["TextValue"] = nested["TextEntry"].fields_by_name["value"].message_type
     whole = {FieldDescriptor.TYPE_ENUM: FieldDescriptor.TYPE_INT32}
     for name, made in internal("wire").messages().items():
         theirs = nested.get(name) or official[name]
@@ -240,6 +234,22 @@ def test_our_messages_have_the_fields_of_the_official_client() -> None:
             assert field.number == other.number, f"{name}.{field.name}"
             assert field.type == whole.get(other.type, other.type), f"{name}.{field.name}"
             assert field.is_repeated == other.is_repeated, f"{name}.{field.name}"
+
+
+@pytest.mark.parametrize("length", [0, 1, 127, 128, 16_383, 16_384, 2_097_152])
+def test_objects_put_together_as_bytes_are_what_the_official_client_would_send(length: int) -> None:
+    from weaviate.proto.v1 import base_pb2, batch_pb2
+
+    wire, key, text = internal("wire"), str(uuid.UUID(int=5)), "é" * (length // 2) + "x" * (length % 2)
+    vectors = wire.vector_bytes("", b"\x00" * 8, 1) + wire.vector_bytes("toks", b"\x02" * 10, 2)
+    made = wire.object_bytes(
+        key, wire.text_bytes(wire.key_bytes("text"), text), wire.home_bytes("Notes", "mine"), vectors
+    )
+    request = batch_pb2.BatchObjectsRequest.FromString(made + made)
+    theirs = batch_pb2.BatchObject(uuid=key, collection="Notes", tenant="mine", vector_bytes=b"\x00" * 8)
+    theirs.properties.non_ref_properties["text"] = text
+    theirs.vectors.append(base_pb2.Vectors(name="toks", vector_bytes=b"\x02" * 10, type="VECTOR_TYPE_MULTI_FP32"))
+    assert list(request.objects) == [theirs, theirs]
 
 
 # -- addresses and options -----------------------------------------------------------------------------------------
@@ -439,6 +449,11 @@ def test_different_ids_of_one_uuid_in_a_batch_are_rejected_but_the_first(server:
     assert found(spot(server, name)) == expected(sample.take(pa.array([0, 3])))
 
 
+def test_an_empty_id_is_a_reject(server: Weaviate, name: str) -> None:
+    assert write(spot(server, name), samples.batch({"id": ["a", "", "b"]})) == [("missing-id", "")]
+    assert [fact.id for fact in found(spot(server, name))] == ['"a"', '"b"']
+
+
 def test_the_first_and_the_last_uuid_are_read_too(server: Weaviate, name: str) -> None:
     ends = [str(uuid.UUID(int=at)) for at in (0, 1, 2**127, 2**128 - 1)]
     write(spot(server, name), samples.batch({"id": ends}, id_type="uuid"))
@@ -608,6 +623,28 @@ def test_a_namespace_reads_its_tenant_alone(faulty: Weaviate, emulator: Emulator
     batches = read(spot(faulty, name), selection=Selection(namespaces=("b", None)))
     assert sum(batch.num_rows for batch in batches) == 20
     assert {one.tenant for call, one in emulator.faults.seen if call == "Search"} == {"b", "ns-none"}
+
+
+def test_the_server_finds_the_records_of_a_namespace(faulty: Weaviate, emulator: Emulator) -> None:
+    name = next(fresh(faulty))
+    write(spot(faulty, name), samples.many(200))
+    with spot(faulty, name).source().source(Selection(namespaces=("b", "c"))) as source:
+        emulator.faults.seen.clear()
+        batches = [page.batch for part in source.partitions(3) for page in resumed_everywhere(source, part, 30)]
+    asked = [request for call, request in emulator.faults.seen if call == "Search"]
+    assert all(request.HasField("filters") for request in asked)
+    wanted = [fact for fact in expected(samples.many(200)) if fact.namespace in ("b", "c")]
+    assert in_any_order(facts(batches, verbatim=False)) == wanted
+
+
+@pytest.mark.parametrize("namespace", [" b", "", None, "b\n"])
+def test_namespaces_that_an_index_may_confuse_are_chosen_after_reading(
+    server: Weaviate, name: str, namespace: str | None
+) -> None:
+    names = pa.array(["b", "b ", " b", "B", "", None, "b\n", namespace])
+    write(spot(server, name), samples.batch({"namespace": names}))
+    kept = found(spot(server, name), selection=Selection(namespaces=(namespace,)))
+    assert [fact.namespace for fact in kept] == [namespace] * 2
 
 
 def test_tenants_of_others_are_namespaces(server: Weaviate, name: str) -> None:
@@ -840,10 +877,18 @@ def test_a_bad_key_is_an_access_error_that_does_not_show_it() -> None:
         assert found(spot(locked, name)) == expected(samples.many(3))
 
 
-def test_a_key_that_grpc_refuses_is_an_access_error_too() -> None:
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (grpc.StatusCode.UNAUTHENTICATED, f"no such key {KEY}"),
+        (grpc.StatusCode.PERMISSION_DENIED, "forbidden"),
+        (grpc.StatusCode.UNKNOWN, "extract auth: unauthorized: invalid api key"),
+    ],
+)
+def test_a_key_that_grpc_refuses_is_an_access_error_too(code: grpc.StatusCode, said: str) -> None:
     with weaviate_emulator(key=KEY) as locked:
         assert locked.emulator is not None
-        locked.emulator.faults.calls["BatchObjects"] = [(grpc.StatusCode.UNAUTHENTICATED, f"no such key {KEY}", None)]
+        locked.emulator.faults.calls["BatchObjects"] = [(code, said, None)]
         with pytest.raises(AccessError) as error:
             write(spot(locked, next(fresh(locked))), samples.many(3))
     assert KEY not in str(error.value)
@@ -864,6 +909,13 @@ def test_the_key_comes_from_the_environment_or_a_variable(monkeypatch: pytest.Mo
         place = Spot(locked.uri(name, "&api_key=${MY_KEY}"))
         assert found(place) == expected(samples.many(3))
         assert KEY not in str(place.source())
+
+
+@pytest.mark.parametrize("library", ["grpc", "google.protobuf"])
+def test_a_missing_library_is_named_with_the_command_that_installs_it(library: str) -> None:
+    script = f"import sys; sys.modules[{library!r}] = None; import vexarrow; vexarrow.copy('weaviate://h/A', 'x.arrow')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "MissingDependency: weaviate needs grpcio and protobuf: pip install 'vexarrow[weaviate]'" in done.stderr
 
 
 def test_a_missing_class_is_not_found(server: Weaviate, name: str) -> None:

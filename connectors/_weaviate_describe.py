@@ -1,0 +1,89 @@
+"""What is known of a class without reading its records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vexarrow.location import Location
+from vexarrow.protocols import Description
+
+from ._weaviate_client import Client
+from ._weaviate_requests import search
+from ._weaviate_schema import STORE, Layout
+from ._weaviate_wire import messages
+
+_PROBED = 25
+_COUNTED_TENANTS = 100
+
+
+class Probe:
+    """The dimensions of the vectors, seen in the first objects of a few tenants."""
+
+    def __init__(self, client: Client, layout: Layout, main: str, tenants: Sequence[str]) -> None:
+        self.dim: int | None = None
+        self.dims: dict[str, int] = {}
+        columns = {name: f"multi:{name}" if multi else f"vector:{name}" for name, multi in layout.vectors.items()}
+        for tenant in tenants[:3]:
+            request = search(client.collection, layout, tenant=tenant, after="", limit=_PROBED)
+            reply = client.requests.call(lambda request=request: client.call("Search", request))  # type: ignore[misc]
+            for one in reply.results:
+                self._see(one.metadata, main, columns)
+
+    def _see(self, meta: Any, main: str, columns: dict[str, str]) -> None:
+        if meta.vector_bytes:
+            if main:
+                self.dims.setdefault("vector:unnamed", len(meta.vector_bytes) // 4)
+            else:
+                self.dim = self.dim or len(meta.vector_bytes) // 4
+        for vector in meta.vectors:
+            data, column = vector.vector_bytes, columns.get(vector.name, "")
+            if vector.name == main:
+                self.dim = self.dim or len(data) // 4
+            elif data:
+                self.dims.setdefault(
+                    column, int.from_bytes(data[:2], "little") if column[:1] == "m" else len(data) // 4
+                )
+
+
+def described(client: Client, layout: Layout, location: Location, tenants: Sequence[str] | None = None) -> Description:
+    """What is known of a class."""
+    main = layout.main(location.option("vector-name"), client.place)
+    known = client.tenants() if layout.tenants else []
+    if tenants is None:
+        tenants = [name for name, state in known if layout.readable(name, state)] if layout.tenants else [""]
+    probe = Probe(client, layout, main, tenants)
+    unread = [name for name, state in known if not layout.readable(name, state)]
+    details: dict[str, object] = {
+        "properties": {name: kinds[0] for name, kinds in layout.properties.items()},
+        "index": layout.config(main).get("vectorIndexType"),
+        "server": (client.rest("GET", "/v1/meta") or {}).get("version"),
+    }
+    if layout.tenants:
+        details |= {"tenants": len(known), "inactive_tenants": unread}
+    columns = {name: f"multi:{name}" if multi else f"vector:{name}" for name, multi in layout.vectors.items()}
+    further = {column: probe.dims.get(column) for name, column in sorted(columns.items()) if name != main}
+    return Description(
+        dim=probe.dim,
+        metric=layout.metric(main),
+        rows=_count(client, tenants),
+        id_type="string" if location.option("id-field") else layout.id_type,
+        source_store=STORE,
+        vectors=further,
+        details=details,
+        settings={STORE: layout.settings(main)},
+    )
+
+
+def _count(client: Client, tenants: Sequence[str]) -> int | None:
+    """How many objects there are; None where asking every tenant would take long."""
+    if len(tenants) > _COUNTED_TENANTS:
+        return None
+    kinds = messages()
+
+    def one(tenant: str) -> int:
+        request = kinds["AggregateRequest"](collection=client.collection, tenant=tenant, objects_count=True)
+        count: int = client.call("Aggregate", request).single_result.objects_count
+        return count
+
+    return sum(client.requests.map(one, tenants))
