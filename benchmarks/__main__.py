@@ -14,6 +14,16 @@ QUESTIONS = (
     "validate",
     "vektor_to_jsonl",
     "jsonl_to_vektor",
+    "pgvector_load",
+    "pgvector_read",
+    "qdrant_load",
+    "qdrant_read",
+    "chroma_load",
+    "chroma_read",
+    "pinecone_load",
+    "pinecone_read",
+    "weaviate_load",
+    "weaviate_read",
 )
 
 if __name__ == "__main__":

@@ -102,5 +102,5 @@ def column_for(name: str, dim: int | None, table: Table, types: str, session: Se
             )
         return f"{quoted(column)} {types}.sparsevec" + (f"({dim})" if dim else "")
     if kind == "multi":
-        return f"{quoted(column)} {types}.vector[]"
+        return f"{quoted(column)} {types}.vector" + (f"({dim})[]" if dim else "[]")
     return f"{quoted(column)} {types}.vector" + (f"({dim})" if dim else "")

@@ -74,11 +74,11 @@ class Fields:
         out[present] = np.frombuffer(body(self.raw(at)), kind)
         return out, present
 
-    def vectors(self, at: int, kind: str = ">f4") -> pa.FixedSizeListArray:
-        """A field of vectors that all have one dimension, as a vector column."""
+    def vectors(self, at: int, kind: str = ">f4", dim: int = 0) -> pa.FixedSizeListArray:
+        """A field of vectors that all have one dimension, as a vector column; `dim` is that of nulls alone."""
         present = self.present(at)
         if not present.any():
-            return records.no_vectors(len(self))
+            return records.no_vectors(len(self), dim)
         size = int(self.lengths[present.argmax(), at])
         there = np.frombuffer(body(self.raw(at)), np.uint8).reshape(-1, size)[:, 4:].view(kind)
         if present.all():
@@ -102,15 +102,18 @@ class Fields:
         lists = [pa.ListArray.from_arrays(ends, pa.array(part)) for part in (indices, values)]
         return pa.StructArray.from_arrays(lists, ["indices", "values"], mask=pa.array(~present))
 
-    def multi(self, at: int) -> pa.ListArray:
-        """A field of arrays of vectors that all have one dimension; other arrays raise ValueError."""
+    def multi(self, at: int, dim: int = 0) -> pa.ListArray:
+        """A field of arrays of vectors that all have one dimension; `dim` is that of nulls and empty arrays alone.
+
+        Other arrays raise ValueError.
+        """
         present = self.present(at)
         lengths = np.where(present, self.lengths[:, at], 0)
         data = np.frombuffer(body(self.raw(at)), np.uint8)
         first = np.cumsum(lengths) - lengths
         filled = lengths > 12
         if not filled.any():
-            return _lists(np.zeros(len(self), np.int64), present, np.zeros((0, 0), np.float32))
+            return _lists(np.zeros(len(self), np.int64), present, np.zeros((0, dim), np.float32))
         at_first = first[filled]
         words = data[at_first[:, None] + np.arange(24)].reshape(-1, 24).copy().view(">i4")
         size = int(words[0, 5]) if words.shape[1] > 5 else 0

@@ -96,7 +96,7 @@ class Foreign:
         if vector or column.type == "text":
             value = f"s.{column.sql}"
         else:
-            value = f"s.{column.sql}::{_type_name(column)}"
+            value = f"s.{column.sql}::{column.cast}"
         return f"coalesce({value}, {default})" if column.required and default is not None else value
 
     def _vectors(self) -> dict[str, Column]:
@@ -255,10 +255,6 @@ def _encoder(column: Column, vector_oid: int) -> Encode:
 
 def _vector_type(column: Column, types: str) -> str:
     return f"{types}.vector[]" if column.type == "_vector" else f"{types}.{column.type}"
-
-
-def _type_name(column: Column) -> str:
-    return f"{quoted(column.type[1:])}[]" if column.type.startswith("_") else quoted(column.type)
 
 
 def _fits(value: str, column: Column) -> bool:

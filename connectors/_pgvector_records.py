@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +46,11 @@ class Selected:
     table: Table
     roles: Roles
     fields: tuple[Field, ...]
+    dims: Mapping[str, int | None]
 
     @classmethod
-    def of(cls, table: Table, roles: Roles, session: Session) -> Selected:
-        """All of it."""
+    def of(cls, table: Table, roles: Roles, session: Session, dims: Mapping[str, int | None]) -> Selected:
+        """All of it. `dims`: of the further vectors, so that their columns have one type whatever a page holds."""
         fields = [Field("id", _as_text(roles.id), "text")]
         if not roles.id_is_unique:
             fields += [Field(f"key {at}", f"{column.sql}::text", "text") for at, column in enumerate(roles.keys)]
@@ -60,7 +61,7 @@ class Selected:
             fields.append(Field("others", _members(roles.others, session), "text"))
         vectors = {**({"vector": roles.vector} if roles.vector is not None else {}), **roles.further}
         fields += [Field(name, column.sql, column.type) for name, column in vectors.items()]
-        return cls(table, roles, tuple(fields))
+        return cls(table, roles, tuple(fields), dims)
 
     @property
     def sql(self) -> str:
@@ -195,13 +196,14 @@ class Reader:
     def _vectors(self, rows: Fields, at: int, kind: str) -> pa.Array:
         if kind == "sparsevec":
             return rows.sparse(at)
+        name = self._selected.fields[at].name
+        dim = self._selected.dims.get(name) or 0
         if kind == "_vector":
             try:
-                return rows.multi(at)
+                return rows.multi(at, dim)
             except ValueError:
-                name = self._selected.fields[at].name
                 raise SchemaError(f"{name}: the arrays hold vectors of different dimensions, or nulls") from None
-        return rows.vectors(at, ">f2" if kind == "halfvec" else ">f4")
+        return rows.vectors(at, ">f2" if kind == "halfvec" else ">f4", dim)
 
     # -- what may be unreadable -------------------------------------------------------------------------------------
 

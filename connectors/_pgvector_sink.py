@@ -254,4 +254,6 @@ def _copy(ready: Prepared, table: str) -> str:
 
 
 def _dim(column: pa.Array) -> int | None:
-    return (int(column.type.list_size) or None) if pa.types.is_fixed_size_list(column.type) else None
+    """The dimension of a further vector column, None for a sparse one."""
+    kind = column.type.value_type if pa.types.is_list(column.type) else column.type
+    return (int(kind.list_size) or None) if pa.types.is_fixed_size_list(kind) else None

@@ -26,6 +26,13 @@ from ._pgvector_wire import Session
 
 # Counting reads the whole table: what is larger (in blocks of 8 KB) is left uncounted.
 _COUNTED_BLOCKS = 1 << 17
+# In tables of up to so many blocks namespaces are counted one by one; in larger ones that takes too long.
+_GROUPED_BLOCKS = 1 << 10
+_MOST_NAMESPACES = 10_000
+_INDEXED = """
+    SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
+    WHERE i.indrelid = $1::oid AND i.indkey[0]::text = $2 AND i.indisvalid AND i.indpred IS NULL
+        AND m.amname = 'btree'"""
 # Ranges of larger tables come from a sample of this many blocks.
 _SAMPLED_BLOCKS = 256
 _PAGE_BYTES = 32 << 20
@@ -43,7 +50,8 @@ class TableSource:
         self._lock = Lock()
         self._table = _wanted_table(leader, address)
         self._roles = roles(self._table, location, address.place)
-        self._selected = Selected.of(self._table, self._roles, leader)
+        self._dims = {name: self._dimension(column) for name, column in self._roles.further.items()}
+        self._selected = Selected.of(self._table, self._roles, leader, self._dims)
         self._namespaces = selection.namespaces
         self._snapshot = leader.value("SELECT pg_export_snapshot()") or ""
 
@@ -69,7 +77,6 @@ class TableSource:
             version, _ = extension(self._leader)
             rows, namespaces = self._counted()
             dim = self._dimension(known.vector) if known.vector is not None else None
-            further = {name: self._dimension(column) for name, column in known.further.items()}
         settings = index_settings(table, known.vector)
         details: dict[str, object] = {
             "table": f"{table.schema}.{table.name}",
@@ -88,27 +95,43 @@ class TableSource:
             namespaces=namespaces,
             id_type=known.id_type,
             source_store="pgvector",
-            vectors=further,
+            vectors=self._dims,
             settings={"pgvector": settings} if settings else {},
             details=details | ({"index": settings} if settings.get("index") else {}),
         )
 
     def _counted(self) -> tuple[int | None, Sequence[str | None]]:
-        if self._table.pages > _COUNTED_BLOCKS or self._table.kind not in "rm":
+        table, column = self._table, self._roles.namespace
+        if table.pages > _COUNTED_BLOCKS or table.kind not in "rm":
             return None, ()
-        column = self._roles.namespace
-        if column is None:
-            return int(self._leader.value(f"SELECT count(*) FROM {self._table.sql}") or 0), ()
+        if column is not None and table.pages <= _GROUPED_BLOCKS:
+            grouped = f"SELECT {self._namespace(column)}, count(*) FROM {table.sql} GROUP BY 1 ORDER BY 1"
+            rows = self._leader.rows(grouped)
+            return sum(int(count or 0) for _, count in rows), tuple(name for name, _ in rows)
+        count = int(self._leader.value(f"SELECT count(*) FROM {table.sql}") or 0)
+        return count, self._indexed_namespaces(column) if column is not None and table.own else ()
+
+    def _indexed_namespaces(self, column: Column) -> Sequence[str | None]:
+        """The namespaces, from one to the next along the index of their column; () where there is none."""
+        if self._leader.value(_INDEXED, self._table.oid, str(column.number)) is None:
+            return ()
+        first = f"SELECT {column.sql} FROM {self._table.sql} WHERE {column.sql}"
+        last = f"ORDER BY {column.sql} LIMIT 1"
         rows = self._leader.rows(
-            f"SELECT {self._namespace(column)}, count(*) FROM {self._table.sql} GROUP BY 1 ORDER BY 1"
+            f"WITH RECURSIVE one(name) AS (({first} IS NOT NULL {last}) UNION ALL "
+            f"SELECT ({first} > one.name {last}) FROM one WHERE one.name IS NOT NULL) SELECT name FROM one LIMIT 10001"
         )
-        return sum(int(count or 0) for _, count in rows), tuple(name for name, _ in rows)
+        if len(rows) > _MOST_NAMESPACES:
+            return ()
+        names = [name for (name,) in rows if name is not None]
+        return [*names, None] if self._leader.rows(f"{first} IS NULL LIMIT 1") else names
 
     def _dimension(self, column: Column) -> int | None:
         """What the column declares, else the length of the first vector that is met."""
-        if column.dim is not None or column.type not in ("vector", "halfvec"):
+        if column.dim is not None or column.type == "sparsevec":
             return column.dim
-        first = f"SELECT vector_dims({column.sql}) FROM {self._table.sql} WHERE {column.sql} IS NOT NULL LIMIT 1"
+        one = f"{column.sql}[1]" if column.type == "_vector" else column.sql
+        first = f"SELECT vector_dims({one}) FROM {self._table.sql} WHERE {one} IS NOT NULL LIMIT 1"
         dim = self._leader.value(first)
         return int(dim) if dim else None
 

@@ -27,7 +27,8 @@ _SIZE = re.compile(r"\((\d+)\)")
 
 @dataclass(frozen=True)
 class Column:
-    """A column. `type` is the name of its type, an array's begins with "_"; `dim` is what a vector type declares."""
+    """A column. `type` is the name of its type, an array's begins with "_"; `cast` is its type in SQL without a length;
+    `dim` is what a vector type declares."""
 
     name: str
     number: int
@@ -38,6 +39,7 @@ class Column:
     default: bool
     generated: bool
     comment: str | None
+    cast: str
 
     @property
     def sql(self) -> str:
@@ -140,7 +142,7 @@ def _read(session: Session, table: Table) -> Table:
 _COLUMNS = """
     SELECT a.attname, a.attnum::text, coalesce(b.typname, t.typname), t.typcategory::text,
         format_type(a.atttypid, a.atttypmod), a.attnotnull::text, a.atthasdef::text, a.attgenerated::text,
-        a.attidentity::text, col_description(a.attrelid, a.attnum)
+        a.attidentity::text, col_description(a.attrelid, a.attnum), a.atttypid::regtype::text
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = nullif(t.typbasetype, 0)
     WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"""
 _KEYS = """
@@ -157,7 +159,7 @@ _INDEXES = """
 
 
 def _column(row: tuple[str | None, ...]) -> Column:
-    name, number, kind, category, declared, required, default, generated, identity, comment = row
+    name, number, kind, category, declared, required, default, generated, identity, comment, cast = row
     size = _SIZE.search(declared or "") if (kind or "").lstrip("_") in (*DENSE, "sparsevec") else None
     return Column(
         name=name or "",
@@ -169,6 +171,7 @@ def _column(row: tuple[str | None, ...]) -> Column:
         default=default == "true" or bool(identity),
         generated=bool(generated),
         comment=comment,
+        cast=cast or "text",
     )
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from vexarrow.location import Location
 from vexarrow.patience import OPTIONS
@@ -50,6 +51,8 @@ def open_sink(location: Location) -> Iterator[Sink]:
         yield sink
 
 
+# Two ranges keep one process busy; more of them only wait for each other there.
+_READERS = 2
 _SECRET = ("password", "sslpassword")
 _OPTIONS = (
     Option(
@@ -66,7 +69,8 @@ _OPTIONS = (
     Option(("index",), "index of a table that is created: hnsw, ivfflat or none", side="sink"),
     Option(("no-index",), "create no index", flag=True, side="sink"),
     Option(("allow-lossy",), "load into halfvec, which keeps 11 bits of each number", flag=True, side="sink"),
-    *OPTIONS,
+    Option(("concurrency",), "ranges of the key read at a time", default=str(_READERS), side="source", shared=True),
+    *(replace(one, side="sink") if one.name == "concurrency" else one for one in OPTIONS),
     *(
         Option((name.replace("_", "-"),), f"libpq's {name}", secret=name in _SECRET)
         for name in LIBPQ
@@ -84,7 +88,7 @@ connector = Connector(
         mixed_dims=False,
         null_vectors=True,
         pushdown=frozenset({"namespace"}),
-        parallel=4,
+        parallel=_READERS,
         further=frozenset({"vector", "sparse", "multi"}),
     ),
     aliases=("postgres", "postgresql"),

@@ -147,6 +147,10 @@ def test_without_pytest_the_suites_say_what_to_install() -> None:
 
 def test_every_plugin_of_ours_is_under_contract() -> None:
     covered = {name.removeprefix("Test").lower() for name in globals() if name.startswith("Test")}
+    folder = Path(__file__).parent / "connectors"
+    covered |= {
+        path.stem.removeprefix("test_") for path in folder.glob("test_*.py") if "(ConnectorContract)" in path.read_text()
+    }
     known = [*plugins.formats(), *plugins.connectors()]
     assert [name for name in known if name not in covered] == []
 
