@@ -95,9 +95,13 @@ def _url(location: Location, parts: SplitResult) -> str:
     host, port = parts.hostname, _port(location, parts)
     if not host:
         raise UsageError(f"{location}: the host is missing")
-    secure = port == 443 or host == CLOUD or host.endswith(f".{CLOUD}") or location.option("tls") is not None
+    secure = port == 443 or host == CLOUD or host.endswith(f".{CLOUD}") or _is_on(location.option("tls"))
     port = port or (443 if secure else PORT)
     return f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _is_on(flag: str | None) -> bool:
+    return flag is not None and flag.lower() not in ("", "0", "false", "no")
 
 
 def _port(location: Location, parts: SplitResult) -> int | None:

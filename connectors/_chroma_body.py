@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _BETWEEN = np.frombuffer(b'","', dtype=np.uint8)
 _VECTORS = b'"embeddings":[['
-_AFTER = b']],"documents":'  # as today's servers write it; a longer text is found faster
+_AFTER = b']],"documents":'  # as today's servers write it: found faster, from the end
 _PARSERS = threading.local()
 
 
@@ -53,7 +53,7 @@ def texts(matrix: NDArray[np.float32]) -> bytes:
 def decoded(answer: bytes, place: str) -> Raw:
     """The records of an answer to `get`. Raises DataError when it is none."""
     start = answer.find(_VECTORS) + len(_VECTORS) - 2
-    stop = (answer.find(_AFTER, start) + 1 or answer.find(b"]]", start) + 1) + 1
+    stop = (answer.rfind(_AFTER, start) + 1 or answer.find(b"]]", start) + 1) + 1
     try:
         if start < len(_VECTORS) - 2 or stop < 2:
             # No record has a vector, or the server writes JSON with white space.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +14,7 @@ from vexarrow.patience import Requests
 
 from ._chroma_address import Address
 from ._chroma_body import decoded, encoded
-from ._chroma_store import KEYS, Collection, Limits, Old, Raw, Rows, old
+from ._chroma_store import KEYS, Collection, Limits, Old, Raw, Rows, listing, old
 
 _INCLUDE = ["embeddings", "documents", "metadatas", "uris"]
 # The quotas of Chroma Cloud: records a request (either way), requests at once, keys of a record, bytes of a key.
@@ -24,7 +24,7 @@ _CLOUD_AT_ONCE, _CLOUD_KEYS, _CLOUD_KEY = 10, 32, 36
 _MOST_BYTES = 36_000_000
 # What a server that does not say takes: the least of SQLite's limits (999 variables, six a record).
 _FEW_ROWS = 166
-_LISTED = 1000
+_LISTED = 100
 
 
 class Server:
@@ -116,13 +116,13 @@ class Server:
         """Write records; of one that is there, keys and documents that are not given stay."""
         self._send("POST", f"{self._at(collection)}/upsert", encoded(rows, base64=self._base64))
 
-    def keys(self, collection: Collection, ids: list[str]) -> dict[str, Sequence[str]]:
-        """The keys of the metadata of records that are there."""
+    def lists(self, collection: Collection, ids: list[str]) -> dict[str, list[str]]:
+        """Of these records, those with lists in their metadata, and their keys."""
         body = {"ids": ids, "limit": len(ids), "include": ["metadatas"]}
         found = self._json("POST", f"{self._at(collection)}/get", body)
-        return {one: list(metadata or ()) for one, metadata in zip(found["ids"], found["metadatas"], strict=True)}
+        return listing(found["ids"], found["metadatas"])
 
-    def forget(self, collection: Collection, keys: Mapping[str, Sequence[str]]) -> None:
+    def forget(self, collection: Collection, keys: Mapping[str, list[str]]) -> None:
         """Remove keys from the metadata of records."""
         metadatas = [dict.fromkeys(names) for names in keys.values()]
         body = {"ids": list(keys), "embeddings": None, "documents": None, "uris": None, "metadatas": metadatas}

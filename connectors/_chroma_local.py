@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ import orjson
 from vexarrow.errors import AccessError, DataError, MissingDependency, NotFound, Refused, TransientError, VexError
 
 from ._chroma_address import Address
-from ._chroma_store import KEYS, Collection, Limits, Old, Raw, Rows, old
+from ._chroma_store import KEYS, Collection, Limits, Old, Raw, Rows, listing, old
 
 DATABASE_FILE = "chroma.sqlite3"
-_LISTED = 1000
+_LISTED = 100
 _REFUSALS = {"InvalidDimensionException", "InvalidArgumentError", "DuplicateIDError", "BatchSizeExceededError"}
 
 
@@ -134,13 +134,13 @@ class Folder:
         with self._alone():
             self._handle(collection).upsert(ids=rows.ids, embeddings=rows.matrix, **given)
 
-    def keys(self, collection: Collection, ids: list[str]) -> dict[str, Sequence[str]]:
-        """The keys of the metadata of records that are there."""
+    def lists(self, collection: Collection, ids: list[str]) -> dict[str, list[str]]:
+        """Of these records, those with lists in their metadata, and their keys."""
         with self._alone():
             found = self._handle(collection).get(ids=ids, include=["metadatas"])
-        return {one: list(metadata or ()) for one, metadata in zip(found["ids"], found["metadatas"], strict=True)}
+        return listing(found["ids"], found["metadatas"])
 
-    def forget(self, collection: Collection, keys: Mapping[str, Sequence[str]]) -> None:
+    def forget(self, collection: Collection, keys: Mapping[str, list[str]]) -> None:
         """Remove keys from the metadata of records."""
         with self._alone():
             metadatas = [dict.fromkeys(names) for names in keys.values()]
@@ -151,11 +151,11 @@ def _client(address: Address) -> Any:
     """The embedded client, which has to be closed. Makes the folder. Raises MissingDependency, VexError."""
     # The library asks for these before it looks at settings: no telemetry, and nothing but the folder is written.
     os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
-    try:
-        import chromadb
-    except ImportError:
-        raise MissingDependency("a chroma folder needs chromadb: pip install 'vexarrow[chroma]'") from None
     with translated(str(address)):
+        try:
+            import chromadb
+        except ImportError:
+            raise MissingDependency("a chroma folder needs chromadb: pip install 'vexarrow[chroma]'") from None
         settings = chromadb.config.Settings(anonymized_telemetry=False)
         folder = str((address.folder or Path()).resolve())
         return chromadb.PersistentClient(folder, settings, address.tenant, address.database)

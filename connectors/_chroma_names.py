@@ -49,7 +49,7 @@ class Naming:
         names = {self.collection, *map(self.of, wanted)}
         return sorted(name for name in names if name is not None)
 
-    def fill(self, name: str, columns: dict[str, list[Any]]) -> None:
+    def fill(self, name: str, columns: dict[str, Any]) -> None:
         """Give records the namespace of their collection; another one that they carry becomes metadata."""
         if self.one:
             return

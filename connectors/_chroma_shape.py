@@ -15,8 +15,9 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from vexarrow import payload, records
+from vexarrow import payload, records, timestamps
 from vexarrow.fields import Found
+from vexarrow.ids import ORIGINAL_ID
 from vexarrow.payload import HIDDEN, TEXT_KEYS, Payload, Shape
 
 NODE = "_node_content"
@@ -24,6 +25,11 @@ _DOCUMENT_FIELDS = ("document", "documents")
 _MARKERS = (*TEXT_KEYS, NODE)
 _RESERVED = ("#", "$", "chroma:")
 _MOST_POWER = 308
+_CREATED, _NAMESPACE, _MODEL = (payload.FIELDS[name] for name in ("created_at", "namespace", "model"))
+_COLUMNS = ("text", "namespace", "model", "metadata", "extra", "score", "source_store", "modality", "vex_version")
+# What may be hidden in a usual record, besides the note of `_chroma_bits`; and the keys that are no metadata in one.
+_USUAL = frozenset({"bits", "extra", "score", "source_store", "modality", "vex_version"})
+_TAKEN = frozenset({HIDDEN, _CREATED, _NAMESPACE, _MODEL})
 
 
 def holds(value: Any) -> bool:
@@ -144,11 +150,69 @@ def unpacked(
     metadatas: Sequence[Mapping[str, Any] | None],
     uris: Sequence[str | None] | None,
     found: Found,
+) -> dict[str, Any]:
+    """The columns of records.build but `id`; `created_at` is an Arrow array, the others are lists."""
+    moments = _moments(metadatas)
+    plain = moments is not None and found == payload.ANYWHERE
+    pairs = list(zip(documents, metadatas, strict=True))
+    rows = [_usual(*pair) if plain else None for pair in pairs]
+    others = [row for row, values in enumerate(rows) if values is None]
+    if others:
+        gone = None if moments is None else _CREATED
+        columns = _any([documents[row] for row in others], [metadatas[row] for row in others], found, gone)
+        for row, values in zip(others, zip(*(columns[name] for name in _COLUMNS), strict=True), strict=True):
+            rows[row] = values
+        if moments is None:
+            moments = pa.array(columns["created_at"], type=pa.int64()).cast(records.TIMESTAMP)
+    found_columns = zip(*(values for values in rows if values is not None), strict=True)
+    whole: dict[str, Any] = dict(zip(_COLUMNS, map(list, found_columns), strict=False)) if rows else {}
+    whole["created_at"] = moments
+    if uris is not None and any(uri is not None for uri in uris):
+        whole["extra"] = [_with_uri(*pair) for pair in zip(whole["extra"], uris, strict=True)]
+    return whole
+
+
+def _usual(document: str | None, metadata: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
+    """The columns of a record with a text and with nothing that needs a closer look; else None."""
+    if not document or not metadata or ORIGINAL_ID in metadata:
+        return None
+    hidden: Mapping[str, Any] = {}
+    if HIDDEN in metadata:
+        hidden = _read(metadata)
+        if not hidden or not hidden.keys() <= _USUAL:
+            return None
+    elif "text" in metadata:
+        return None
+    namespace, model = metadata.get(_NAMESPACE), metadata.get(_MODEL)
+    if not (_is_name(namespace) and _is_name(model)):
+        return None
+    members = {key: value for key, value in metadata.items() if key not in _TAKEN}
+    get = hidden.get
+    return (
+        document,
+        namespace,
+        model,
+        orjson.dumps(members, option=orjson.OPT_SORT_KEYS).decode() if members else None,
+        get("extra"),
+        get("score"),
+        get("source_store") or "chroma",
+        get("modality", "text"),
+        get("vex_version"),
+    )
+
+
+def _is_name(value: Any) -> bool:
+    """Whether this is a namespace or model as it is, or none."""
+    return value is None or (value.__class__ is str and value != "")
+
+
+def _any(
+    documents: Sequence[str | None], metadatas: Sequence[Mapping[str, Any] | None], found: Found, gone: str | None
 ) -> dict[str, list[Any]]:
-    """The columns of records.build but `id`."""
+    """The columns of any records, without the key `gone` of their metadata."""
     if found.text in _DOCUMENT_FIELDS:
         found = replace(found, text=None)
-    sources = [_source(*pair, found) for pair in zip(documents, metadatas, strict=True)]
+    sources = [_source(*pair, found, gone) for pair in zip(documents, metadatas, strict=True)]
     columns = payload.unpack([one[0] for one in sources], SHAPE, found)
     texts, members = columns["text"], columns["metadata"]
     for row, (_, text, kept) in enumerate(sources):
@@ -157,17 +221,24 @@ def unpacked(
         if kept:
             members[row] = _with(members[row], kept)
     columns["source_store"] = [store or "chroma" for store in columns["source_store"]]
-    if uris is not None and any(uri is not None for uri in uris):
-        columns["extra"] = [_with_uri(*pair) for pair in zip(columns["extra"], uris, strict=True)]
     return columns
 
 
+def _moments(metadatas: Sequence[Mapping[str, Any] | None]) -> pa.Array | None:
+    """All `created_at` at once, None when one of them has to be looked at."""
+    values = [metadata.get(_CREATED) if metadata else None for metadata in metadatas]
+    try:
+        return timestamps.array(values)
+    except ValueError:
+        return None
+
+
 def _source(
-    document: str | None, metadata: Mapping[str, Any] | None, found: Found
+    document: str | None, metadata: Mapping[str, Any] | None, found: Found, gone: str | None
 ) -> tuple[Mapping[str, Any] | None, str | None, Payload | None]:
     """The payload for payload.unpack, the text where that is known already, and members that go back afterwards."""
     # Chroma gives keys in an order that is another each time.
-    metadata = dict(sorted(metadata.items())) if metadata else {}
+    metadata = {key: metadata[key] for key in sorted(metadata) if key != gone} if metadata else {}
     if document is None:
         return metadata, None, None
     if HIDDEN in metadata:

@@ -2,8 +2,7 @@
 
 Chroma's upsert merges: keys and documents that a record does not have any more would stay. So the ids of every request
 are looked up first; for those that are there, keys that have to go are sent as null, and a document as "", which
-nothing else says is a text (see `_chroma_shape`). A server of one's own may give a new record the lists of a deleted
-collection (seen in 1.5.9): the keys of what was written are looked at, and others removed.
+nothing else says is a text (see `_chroma_shape`). Lists that are not ours are removed (see `_chroma_leaks`).
 """
 
 from __future__ import annotations
@@ -16,15 +15,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vexarrow import delivery, records, sound
-from vexarrow.errors import NotFound, Refused, SchemaError, VexError
+from vexarrow.errors import NotFound, Refused, SchemaError
 from vexarrow.metrics import metric
 from vexarrow.patience import Requests
 from vexarrow.protocols import Description, Reject
 
 from ._chroma_bits import note
+from ._chroma_leaks import Sweeper
 from ._chroma_names import Naming
 from ._chroma_shape import Packed
-from ._chroma_store import ID_TYPE, INDEXES, SPACES, Collection, Limits, Old, Rows, Store
+from ._chroma_store import COMMON, ID_TYPE, INDEXES, SPACES, Collection, Limits, Old, Rows, Store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,6 +42,7 @@ class CollectionSink:
         self._requests = requests
         self._naming = naming
         self._writing: Requests | None = None
+        self._sweeper = Sweeper(store, requests)
         self._plan = Description()
         self._collections: dict[str, Collection] = {}
         self._dims: dict[str, int] = {}
@@ -56,8 +57,8 @@ class CollectionSink:
     def prepare(self, plan: Description) -> Description:
         """Make the collection if there is none. Raises SchemaError for a metric that Chroma does not have."""
         self._plan = plan
-        self._space()
         if not self._naming.one or self._naming.collection is None:
+            self._space()
             return Description(dim=plan.dim, metric=plan.metric or "cosine", id_type=plan.id_type)
         return self._described(self._made(self._naming.collection))
 
@@ -81,7 +82,7 @@ class CollectionSink:
         metadata, configuration = settings.get("metadata"), settings.get("configuration")
         kept = {key: value for key, value in _mapping(metadata).items() if not key.startswith("hnsw:")}
         kept |= {ID_TYPE: self._plan.id_type} if self._plan.id_type != "string" else {}
-        made = _configuration(_mapping(configuration), self._space())
+        made = _configuration(_mapping(configuration), self._space(), hnsw=self._store.limits().hnswlib)
         try:
             return self._requests.call(lambda: self._store.create(name, kept or None, made))
         except Refused as error:
@@ -107,7 +108,8 @@ class CollectionSink:
     # -- records ----------------------------------------------------------------------------------------------------
 
     def load(self, batch: pa.RecordBatch) -> Sequence[Reject]:
-        """Upsert the records of a batch; they are all there on return."""
+        """Upsert the records of a batch; they are all there on return. Lists of others that Chroma may have put into
+        them are gone after the next `load`, `finish` or `close`."""
         records.refuse_further(batch, self._place)
         rejects = sound.unsound(batch)
         there = records.present(batch.column("vector"))
@@ -123,10 +125,12 @@ class CollectionSink:
         return sorted(rejects, key=lambda reject: reject.row or 0)
 
     def finish(self) -> None:
-        """Nothing is left to do: Chroma indexes what it takes."""
+        """Wait for what is still looked after; Chroma indexes what it takes."""
+        self._sweeper.settle()
 
     def close(self) -> None:
-        """Give up requests that wait for another try."""
+        """Wait for what is still looked after, and give up requests that wait for another try."""
+        self._sweeper.close()
         if self._writing is not None:
             self._writing.close()
 
@@ -160,18 +164,20 @@ class CollectionSink:
         upsert = _Upsert(self._store, self._requests, collection, batch, limits)
         parts = delivery.by_size(_sizes(batch), most_bytes=limits.bytes, most_rows=limits.rows)
         refused = delivery.deliver(self._writers(limits.writers), upsert, parts)
+        if limits.leaks and upsert.made:
+            self._sweeper.sweep(collection, upsert.made, limits.rows)
         return [Reject(one.code, one.message, row=rows[one.row or 0]) for one in refused]
 
 
 class _Upsert:
-    """The records of a batch, of which ranges are sent."""
+    """The records of a batch, of which ranges are sent. `made`: ids of records that were not there before."""
 
     def __init__(
         self, store: Store, requests: Requests, collection: Collection, batch: pa.RecordBatch, limits: Limits
     ) -> None:
         self._store = store
         self._requests = requests
-        self._leaks = limits.leaks
+        self.made: list[str] = []
         self._collection = collection
         batch = records.with_id_type(batch, collection.id_type)
         self._ids: list[str] = batch.column("id").to_pylist()
@@ -195,20 +201,7 @@ class _Upsert:
         known = self._requests.call(lambda: self._store.known(self._collection, ids))
         sent = _replacing(rows, known) if known else rows
         self._requests.call(lambda: self._store.upsert(self._collection, sent))
-        if self._leaks:
-            self._forget_others(rows)
-
-    def _forget_others(self, rows: Rows) -> None:
-        """Remove what the store itself has added."""
-        there = self._requests.call(lambda: self._store.keys(self._collection, rows.ids))
-        others: dict[str, Sequence[str]] = {}
-        for identity, metadata in zip(rows.ids, rows.metadatas, strict=True):
-            if identity not in there:
-                raise VexError(f"{self._collection.name}: the record {identity!r} was written and is not there")
-            if len(there[identity]) > len(metadata or ()):
-                others[identity] = [key for key in there[identity] if key not in (metadata or ())]
-        if others:
-            self._requests.call(lambda: self._store.forget(self._collection, others))
+        self.made += [identity for identity in ids if identity not in known] if known else ids
 
 
 def _replacing(rows: Rows, known: Mapping[str, Old]) -> Rows:
@@ -247,8 +240,10 @@ def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _configuration(given: Mapping[str, Any], space: str) -> dict[str, Any]:
-    """The index of a collection like the given one, for another space."""
+def _configuration(given: Mapping[str, Any], space: str, *, hnsw: bool) -> dict[str, Any]:
+    """The index of a collection like the given one, for another space; `hnsw`: there is no other kind."""
     kind = next((kind for kind in INDEXES if isinstance(given.get(kind), Mapping)), "hnsw")
     parameters = {key: value for key, value in _mapping(given.get(kind)).items() if value is not None}
+    if hnsw and kind != "hnsw":
+        kind, parameters = "hnsw", {key: parameters[key] for key in COMMON if key in parameters}
     return {kind: {**parameters, "space": space}}

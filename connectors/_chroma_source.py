@@ -25,10 +25,11 @@ from vexarrow.selection import Selection
 from ._chroma_bits import restored
 from ._chroma_names import Naming
 from ._chroma_shape import unpacked
-from ._chroma_store import Collection, Raw, Store
+from ._chroma_store import Collection, Raw, Store, joined
 
 _KEY = re.compile(r"(?:([^/]+)/)?(\d+)-(\d*)")
-_FEWEST = 256  # records that are worth a partition
+_FEWEST = 256  # records that are worth a partition or a request
+_ANSWER_BYTES, _NUMBER_BYTES, _RECORD_BYTES = 4 << 20, 12, 1024
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 
 
@@ -103,9 +104,8 @@ class CollectionSource:
     def extract(self, part: Partition, *, rows: int, after: str | None = None) -> Iterator[Page]:
         """Pages in the order in which the records were written first. Raises DataError when records disappear."""
         collection, offset, end = self._range(part, after)
-        step = min(rows, self._store.limits().read or rows)
         while collection is not None and (end is None or offset < end):
-            limit = step if end is None else min(step, end - offset)
+            limit = rows if end is None else min(rows, end - offset)
             raw = self._read(collection, offset, limit)
             if len(raw.ids) < limit and end is not None:
                 raise DataError(
@@ -136,7 +136,21 @@ class CollectionSource:
         return {self._found.namespace or "namespace": {"$in": list(wanted)}}
 
     def _read(self, collection: Collection, offset: int, limit: int) -> Raw:
-        return self._requests.call(lambda: self._store.read(collection, offset, limit, self._where()))
+        """Records of a page, by as many requests as that needs; fewer at the end."""
+        step = self._step(collection)
+        parts: list[Raw] = []
+        for start in range(offset, offset + limit, step):
+            asked = min(step, offset + limit - start)
+            raw = self._requests.call(lambda at=start, n=asked: self._store.read(collection, at, n, self._where()))  # type: ignore[misc]
+            parts.append(raw)
+            if len(raw.ids) < asked:
+                break
+        return joined(parts)
+
+    def _step(self, collection: Collection) -> int:
+        """Records a request: answers take several times their size until they are parsed."""
+        rows = max(_FEWEST, _ANSWER_BYTES // (_NUMBER_BYTES * (collection.dim or 0) + _RECORD_BYTES))
+        return min(rows, self._store.limits().read or rows)
 
     def _page(self, collection: Collection, raw: Raw, cursor: str) -> Page:
         if collection.metric == "cosine":
@@ -155,14 +169,13 @@ class CollectionSource:
         chosen = batch.filter(pa.array(self._wanted.namespace_mask(batch.column("namespace"))))
         return Page(chosen, cursor, rejects, skipped=batch.num_rows - chosen.num_rows)
 
-    def _batch(self, columns: dict[str, list[Any]], raw: Raw) -> pa.RecordBatch:
+    def _batch(self, columns: dict[str, Any], raw: Raw) -> pa.RecordBatch:
         if self._id_type == "int":
             columns["extra"] = [
                 extra if _INTEGER.fullmatch(identity) else _marked(identity, extra)
                 for identity, extra in zip(columns["id"], columns["extra"], strict=True)
             ]
-        moments = pa.array(columns.pop("created_at"), type=pa.int64()).cast(records.TIMESTAMP)
-        return records.build({**columns, "created_at": moments}, raw.matrix, id_type=self._id_type)
+        return records.build(columns, raw.matrix, id_type=self._id_type)
 
 
 def _details(collection: Collection, rows: int) -> dict[str, object]:

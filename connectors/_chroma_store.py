@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from vexarrow.metrics import metric
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 # Distances by our names; Chroma's l2 is squared, which orders neighbours alike.
 SPACES = {"cosine": "cosine", "dot": "ip", "euclidean": "l2"}
 INDEXES = ("hnsw", "spann")
+COMMON = ("ef_construction", "ef_search", "max_neighbors")  # parameters of both
 # The key of the collection's metadata that says what ids were before they became text.
 ID_TYPE = "vex_id_type"
 
@@ -31,7 +33,9 @@ class Collection:
 
     @property
     def index(self) -> tuple[str, Mapping[str, Any]]:
-        """The kind of the index and its parameters."""
+        """The kind of the index and its parameters; 0.6 called them in another way."""
+        if isinstance(older := self.configuration.get("hnsw_configuration"), dict):
+            return "hnsw", older
         for kind in INDEXES:
             if isinstance(self.configuration.get(kind), dict):
                 return kind, self.configuration[kind]
@@ -58,6 +62,24 @@ class Raw(NamedTuple):
     metadatas: Sequence[Mapping[str, Any] | None]
     uris: Sequence[str | None] | None
     bad: Sequence[int] = ()
+
+
+def joined(parts: Sequence[Raw]) -> Raw:
+    """Parts that follow one another, of which at least one there is."""
+    if len(parts) == 1:
+        return parts[0]
+    import numpy as np
+
+    starts = [sum(len(part.ids) for part in parts[:at]) for at in range(len(parts))]
+    uris = [uri for part in parts for uri in part.uris or [None] * len(part.ids)]
+    return Raw(
+        [identity for part in parts for identity in part.ids],
+        np.concatenate([part.matrix for part in parts if part.ids]) if starts[-1] else parts[0].matrix,
+        list(chain.from_iterable(part.documents for part in parts)),
+        list(chain.from_iterable(part.metadatas for part in parts)),
+        uris,
+        [start + row for start, part in zip(starts, parts, strict=True) for row in part.bad],
+    )
 
 
 class Rows(NamedTuple):
@@ -107,6 +129,15 @@ class Limits(NamedTuple):
     hnswlib: bool
 
 
+def listing(ids: Sequence[str], metadatas: Sequence[Mapping[str, Any] | None]) -> dict[str, list[str]]:
+    """The keys of lists, by the ids of records that have any."""
+    found = {
+        identity: [key for key, value in (metadata or {}).items() if isinstance(value, list)]
+        for identity, metadata in zip(ids, metadatas, strict=True)
+    }
+    return {identity: keys for identity, keys in found.items() if keys}
+
+
 class Store(Protocol):
     """One database of Chroma. Raises NotFound, AccessError, Refused, TransientError, VexError."""
 
@@ -142,10 +173,10 @@ class Store(Protocol):
         """Write records; of one that is there, keys and documents that are not given stay."""
         ...
 
-    def keys(self, collection: Collection, ids: list[str]) -> dict[str, Sequence[str]]:
-        """The keys of the metadata of records that are there."""
+    def lists(self, collection: Collection, ids: list[str]) -> dict[str, list[str]]:
+        """Of these records, those with lists in their metadata, and their keys."""
         ...
 
-    def forget(self, collection: Collection, keys: Mapping[str, Sequence[str]]) -> None:
+    def forget(self, collection: Collection, keys: Mapping[str, list[str]]) -> None:
         """Remove keys from the metadata of records."""
         ...

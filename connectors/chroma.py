@@ -3,9 +3,10 @@
     chroma://host:8000/collection             chroma://host:8000/tenant/database/collection
     chroma:///path/to/folder?collection=x     --from chroma --url http://host:8000 --collection x
 
-A server is spoken to by version 2 of its HTTP API (Chroma 0.6 or later), without a library of Chroma. A local folder
-is opened by the embedded client (`pip install 'vexarrow[chroma]'`), by one process at a time; if an older version made
-it, it is brought to the version installed, as any use of that client does.
+Host and port are spoken to by http; by https where the port is 443, in Chroma Cloud (chroma://api.trychroma.com/...)
+and with `--tls`. Servers are spoken to by version 2 of the HTTP API (Chroma 0.6 or later), without a library of Chroma.
+A local folder is opened by the embedded client (`pip install 'vexarrow[chroma]'`), by one process at a time; if an
+older version made it, it is brought to the version installed, as any use of that client does.
 
 What a record becomes:
 
@@ -19,10 +20,13 @@ What a record becomes:
 - A member "uri" of `extra` is also the URI of the record, and the URI of a foreign record becomes that member.
 - Records without a vector and those of another dimension are rejected.
 
+With `--namespace-as collection` every namespace has a collection of its name, and `--collection` names that of records
+without a namespace; reading then takes all collections of the database.
+
 Loading replaces records as a whole, although Chroma's own upsert merges them with what is there. Collections with the
-metrics `dot` and `euclidean` are exact. One with `cosine` keeps the unit vector and the length, and gives a fifth of all
-numbers back with another last bit; what is missing is noted under `__vex__` (two bits a number) and put right when vex
-reads them. Chroma Cloud computes in ways that are not known, so that there the last bit is lost.
+metrics `dot` and `euclidean` are exact. One with `cosine` keeps the unit vector and the length, and gives a fifth of
+all numbers back with another last bit; what is missing is noted under `__vex__` (two bits a number) and put right when
+vex reads them. Chroma Cloud computes in ways that are not known, so that there the last bit is lost.
 
 A server of one's own takes one upsert at a time, whatever `--concurrency` says, because its index does.
 
@@ -143,7 +147,7 @@ connector = Connector(
         "null, lists, nested values, -0.0 and integers beyond 64 bits in metadata, and extra and score, are JSON text "
         "under the key __vex__",
         "integer and UUID ids are text; the collection's metadata says what they were (vex_id_type)",
-        "vectors of a collection with the metric cosine come back with another last bit in some numbers, which vex puts "
-        "right by a note under __vex__, but not in Chroma Cloud",
+        "vectors of a collection with the metric cosine come back with another last bit in some numbers, which vex "
+        "puts right by a note under __vex__, but not in Chroma Cloud",
     ),
 )

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +159,10 @@ def test_the_official_client_reads_what_we_wrote_and_we_read_what_it_wrote(serve
     batch = written(made(at(server, ours)), {"text": ["a", None, "c"], "metadata": ['{"k":1}', None, "{}"]}, dim=5)
     host, port = server.removeprefix("http://").split(":")
     settings = chromadb.config.Settings(anonymized_telemetry=False)
-    with chromadb.HttpClient(host, int(port), settings=settings) as client, closing(client._server._session):
+    with ExitStack() as stack:
+        client = stack.enter_context(chromadb.HttpClient(host, int(port), settings=settings))
+        for api in (client._server, client._admin_client._server):
+            stack.enter_context(closing(api._session))  # its own close leaves connections open
         found = client.get_collection(ours, embedding_function=None).get(include=["embeddings", "documents"])
         assert np.array_equal(found["embeddings"].astype(np.float32), records.matrix(batch.column("vector")))
         assert found["documents"] == ["a", None, "c"]
@@ -226,6 +229,27 @@ def test_index_parameters_and_metadata_go_from_collection_to_collection(server: 
     found = Raw(server, second).found
     assert {key: found["configuration_json"]["hnsw"][key] for key in tuned["hnsw"]} == tuned["hnsw"]
     assert found["metadata"] == {"owner": "me"}
+
+
+@pytest.mark.parametrize("where", ["server", "folder"])
+def test_of_an_index_of_the_cloud_the_common_parameters_are_carried_over(
+    server: str, tmp_path: Path, where: str
+) -> None:
+    spot = at(server, fresh()) if where == "server" else Spot(f"chroma://{tmp_path}/c?collection=notes")
+    spann = {"space": "l2", "max_neighbors": 40, "ef_search": 77, "split_threshold": 60, "search_nprobe": 64}
+    plan = Description(dim=3, metric="dot", settings={"chroma": {"configuration": {"hnsw": None, "spann": spann}}})
+    with spot.target().sink() as sink:
+        sink.prepare(plan)
+    with spot.source().source(Selection()) as source:
+        found = source.describe().settings["chroma"]["configuration"]
+    assert isinstance(found, dict)
+    assert {"space": "ip", "max_neighbors": 40, "ef_search": 77}.items() <= found["hnsw"].items()
+
+
+def test_an_existing_collection_takes_records_of_a_metric_that_chroma_does_not_have(server: str) -> None:
+    spot = made(at(server, fresh()))
+    with spot.target().sink() as sink:
+        assert sink.prepare(Description(dim=3, metric="manhattan")).metric == "euclidean"
 
 
 def _both(first: str, second: str) -> list[str]:
@@ -517,6 +541,17 @@ def test_reading_goes_on_after_any_cursor_of_any_partition(server: str) -> None:
         assert [part.rows for part in parts] == [275] * 4
         found = [page.batch for part in parts for page in resumed_everywhere(source, part, 100)]
     assert facts(found, verbatim=False) == facts(sample, verbatim=False)
+
+
+@pytest.mark.parametrize("namespaces", [None, ("a", "b")])
+def test_a_page_of_wide_vectors_takes_several_requests(server: str, namespaces: tuple[str, ...] | None) -> None:
+    spot = made(at(server, fresh()))
+    sample = samples.many(600, dim=1600)
+    write(spot, sample)
+    found = read(spot, rows=1000, selection=Selection(namespaces=namespaces))
+    wanted = [fact for fact in facts(sample, verbatim=False) if namespaces is None or fact.namespace in namespaces]
+    assert [len(batch) for batch in found] == [len(wanted)]
+    assert facts(found, verbatim=False) == wanted
 
 
 def test_records_come_in_the_order_in_which_they_were_written_first(server: str) -> None:
