@@ -147,6 +147,10 @@ def scrolled(collection: str) -> None:
 def drained(collection: str) -> None:
     from functools import partial
 
+    from vexarrow import process
+
+    process.settle()  # as the command line does
+
     from vexarrow.engine import page_rows
     from vexarrow.places import SOURCE, resolve
     from vexarrow.readahead import read_ahead

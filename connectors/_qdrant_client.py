@@ -163,6 +163,8 @@ class Client:
         code, text = error.code().name, (error.details() or "")[:_SHOWN]
         if self.at.key:
             text = text.replace(self.at.key, HIDDEN)
+        if code == "UNAVAILABLE":
+            text = f"{text} (gRPC is looked for at {self.at.host}:{self.at.port}; --grpc-port says another)"
         text = f"{self.at.place}: {text or code}"
         if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):  # the latter is the answer of strict mode, too
             return AccessError(f"{text} ({code})")

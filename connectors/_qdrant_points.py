@@ -18,6 +18,7 @@ from vexarrow.ids import ORIGINAL_ID
 from . import _qdrant_vectors as vectors
 from ._qdrant_exact import EXACT, NORM
 from ._qdrant_ids import ID_TYPE, Ids, original, with_marks
+from ._qdrant_rows import columns_of
 from ._qdrant_schema import MAIN, Space
 from ._qdrant_values import entries, field, holds, varint
 from ._qdrant_values import payload as decoded
@@ -75,7 +76,7 @@ def batch_of(points: Sequence[Any], spaces: Sequence[Space], kind: str, found: p
     ids = [original(raw, values, key) for raw, values in zip(wire, rows, strict=True)]
     for values in rows:
         values.pop(ID_TYPE, None)
-    columns = payload.unpack(rows, SHAPE, found)
+    columns = columns_of(rows, SHAPE, found)
     columns["source_store"] = [one or STORE for one in columns["source_store"]]
     texts, integer = [one for one, _ in ids], [one for _, one in ids]
     columns["extra"] = with_marks(texts, integer, columns["extra"], kind)

@@ -114,10 +114,15 @@ def settings_of(collection: Collection) -> dict[str, Any]:
         "sparse_vectors": params.get("sparse_vectors_config", {}).get("map", {}),
         "on_disk_payload": params.get("on_disk_payload", False),
         "hnsw_config": plain(config.hnsw_config),
-        "optimizers_config": plain(config.optimizer_config),
+        "optimizers_config": _without_threads(plain(config.optimizer_config)),
         "quantization_config": plain(config.quantization_config) if config.HasField("quantization_config") else None,
         "payload_indexes": {name: plain(one) for name, one in sorted(schema.items())},
     }
+
+
+def _without_threads(config: dict[str, Any]) -> dict[str, Any]:
+    """Optimizer settings but those that fit one machine."""
+    return {key: value for key, value in config.items() if not key.endswith("_threads")}
 
 
 def create_request(

@@ -200,7 +200,7 @@ class PointSink:
         if not dim or not records.present(batch.column(MAIN)).any():
             return None
         if collection.main is None:
-            return f"{place} was created for records without vectors"
+            return f"{place} has no place for dense vectors"
         if dim != collection.main.dim:
             return f"the vector has {dim} dimensions, {place} holds {collection.main.dim}"
         return None

@@ -1,13 +1,16 @@
 """Reading a collection: pages in the order of the ids, the next one asked for while one is decoded.
 
 A cursor is the id at which the next page starts, "n:5" or "u:<uuid>", or "end". Partitions are `slice` filters, which
-split the ids by their hash, on servers from 1.19 on; there is one partition on others.
+split the ids by their hash, on servers from 1.19 on. On others they are ranges of UUIDs, which start at an id and end
+where we find a larger one; integers, which come before all UUIDs, are in the first of them.
 """
 
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -27,6 +30,8 @@ from ._qdrant_views import views
 
 WHOLE, END = "all", "end"
 _SLICE = re.compile(r"slice (\d+) of (\d+)")
+_RANGE = re.compile(r"uuids from (\S+) to (\S+)")
+_FIRST, _LAST = str(uuid.UUID(int=0)), "end"
 _SLICES_FROM = (1, 19)
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _SAMPLE = 256
@@ -109,7 +114,7 @@ class PointSource:
         key = self._found.id or ORIGINAL_ID
         common = self._pb.qdrant_common
         first = self._sample(key, common.PointId(num=0), 1)
-        sample = self._sample(key, common.PointId(uuid="00000000-0000-0000-0000-000000000000"), _SAMPLE)
+        sample = self._sample(key, common.PointId(uuid=_FIRST), _SAMPLE)
         kinds = set()
         for raw, values in [*first, *sample]:
             integer = original(raw, values, key)[1]
@@ -142,9 +147,14 @@ class PointSource:
     def partitions(self, wanted: int) -> Sequence[Partition]:
         """One, or slices: "slice 0 of 4" is the first of four. Raises TransientError while points are hidden."""
         self._client.info(self._check_deferred)
-        if wanted <= 1 or self._client.version() < _SLICES_FROM:
+        if wanted <= 1:
             return [Partition(WHOLE)]
-        return [Partition(f"slice {index} of {wanted}") for index in range(wanted)]
+        if self._client.version() >= _SLICES_FROM:
+            return [Partition(f"slice {index} of {wanted}") for index in range(wanted)]
+        if self._kind == "int":
+            return [Partition(WHOLE)]
+        edges = [str(uuid.UUID(int=(part << 128) // wanted)) for part in range(wanted)] + [_LAST]
+        return [Partition(f"uuids from {start} to {end}") for start, end in pairwise(edges)]
 
     def _check_deferred(self, info: Any) -> None:
         """Points that wait for the optimiser are in no answer, so they would be missing."""
@@ -164,20 +174,22 @@ class PointSource:
             return
         strict = self._collection.strict
         limit = min(rows, strict.max_query_limit) if strict and strict.max_query_limit else rows
-        request = self._request(limit, self._filter(part))
-        if after is not None:
-            request.offset.CopyFrom(self._offset(after))
+        request, (start, end) = self._request(limit, self._filter(part)), _range(part)
+        if after is not None or start is not None:
+            request.offset.CopyFrom(self._offset(after or f"u:{start}"))
         sent = self._begin(request)
         try:
             while sent is not None:
                 page, sent = self._answered(sent, request), None
-                cursor = END
-                if page.next:
+                points, cursor = page.points, END
+                if page.next and not _beyond(page.next, end):
                     cursor = "{1}:{0}".format(*_named(page.next))
                     request.offset.CopyFrom(self._pb.qdrant_common.PointId.FromString(page.next))
                     sent = self._begin(request)
-                if page.points:
-                    yield self._page(page.points, cursor)
+                elif points and _beyond(points[-1].id, end):
+                    points = [point for point in points if not _beyond(point.id, end)]
+                if points:
+                    yield self._page(points, cursor)
         finally:
             if sent is not None:
                 sent.cancel()
@@ -229,11 +241,10 @@ class PointSource:
         """The part and the wanted namespaces; the latter may let more through."""
         pb = self._pb.qdrant_common
         must = []
-        if part.key != WHOLE:
-            found = _SLICE.fullmatch(part.key)
-            if found is None:
-                raise UsageError(f"{self._client.at.place}: {part.key!r} is no partition of a Qdrant collection")
+        if found := _SLICE.fullmatch(part.key):
             must.append(pb.Condition(slice=pb.SliceCondition(index=int(found[1]), total=int(found[2]))))
+        elif part.key != WHOLE and not _RANGE.fullmatch(part.key):
+            raise UsageError(f"{self._client.at.place}: {part.key!r} is no partition of a Qdrant collection")
         if self._wanted.namespaces is not None:
             must.append(pb.Condition(filter=pb.Filter(should=self._namespace_conditions())))
         return pb.Filter(must=must) if must else None
@@ -258,6 +269,19 @@ class PointSource:
 
     def _namespace_key(self) -> str:
         return self._found.namespace or FIELDS["namespace"]
+
+
+def _range(part: Partition) -> tuple[str | None, str | None]:
+    """The first UUID of a partition, None where integers come before it, and where it ends, None for nowhere."""
+    found = _RANGE.fullmatch(part.key)
+    if found is None:
+        return None, None
+    return (None if found[1] == _FIRST else found[1]), (None if found[2] == _LAST else found[2])
+
+
+def _beyond(raw: bytes, end: str | None) -> bool:
+    """Whether a PointId is not before a UUID; their texts are in the order of the server."""
+    return end is not None and raw[:1] == b"\x12" and raw[2:].decode() >= end
 
 
 def _named(raw: bytes) -> tuple[str, str]:

@@ -7,7 +7,7 @@ Struct  map<string, Value> 1        ListValue  repeated Value 1
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +18,7 @@ _WRAP = (1 << 64) - 1
 _DOUBLE = struct.Struct("<d")
 # Of the 100 levels of messages that the server reads, an object in an object takes three.
 _DEEPEST = 16
+_SHORT = 64
 
 
 def varint(number: int) -> bytes:
@@ -65,14 +66,15 @@ def entries(values: Mapping[str, Any], tag: bytes) -> bytes:
         name = _key(key)
         if member.__class__ is str:
             text = member.encode()
-            size = varint(len(text))
-            inner = len(text) + len(size) + 1
-            head = b"".join((name, b"\x12", varint(inner), b"\x22", size))
-            out += (tag, varint(len(head) + len(text)), head, text)
+            size, inner = len(text), len(text) + len(name) + 4
+            if inner < 0x80:  # all lengths take one byte
+                out.append(b"%b%c%b\x12%c\x22%c%b" % (tag, inner, name, size + 2, size, text))
+                continue
+            body = b"\x22" + varint(size) + text
         else:
             body = _value(member)
-            size = varint(len(body))
-            out += (tag, varint(len(name) + 1 + len(size) + len(body)), name, b"\x12", size, body)
+        length = varint(len(body))
+        out += (tag, varint(len(name) + 1 + len(length) + len(body)), name, b"\x12", length, body)
     return b"".join(out)
 
 
@@ -98,15 +100,26 @@ def _value(value: Any) -> bytes:
     return field(b"\x3a", b"".join(field(b"\x0a", _value(member)) for member in value))
 
 
-def payload(raw: Mapping[str, bytes]) -> dict[str, Any]:
-    """The payload of a point of `views().Point`."""
-    out: dict[str, Any] = {}
-    for key, body in raw.items():
-        if body[:1] == b"\x22" and body[1] < 0x80:
-            out[key] = body[2:].decode()
-        else:
-            out[key] = read(body)
-    return out
+def payload(raw: Iterable[bytes]) -> dict[str, Any]:
+    """The payload of a point of `views().Point`, from the entries of its map."""
+    return dict([_known(entry) if len(entry) < _SHORT else _member(entry) for entry in raw])
+
+
+def _member(entry: bytes) -> tuple[str, Any]:
+    """Key and value of an entry; mostly the lengths take one byte each."""
+    if entry[:1] != b"\x0a" or not (end := entry[1] + 2) < min(0x80, len(entry) - 2):
+        found = views().Entry.FromString(entry)
+        return found.key, read(found.value)
+    key, size = entry[2:end].decode(), entry[end + 1]
+    if size >= 0x80:
+        return key, read(entry[_varint(entry, end + 1)[1] :])
+    if entry[end + 2] == 0x22:
+        return key, entry[end + 4 :].decode()
+    return key, read(entry[end + 2 :])
+
+
+# Short members are often the same from record to record. Nobody changes what is inside a value.
+_known = lru_cache(8192)(_member)
 
 
 def read(body: bytes) -> Any:
@@ -124,8 +137,8 @@ def read(body: bytes) -> Any:
     if tag == 0x22:
         return body[at:].decode()
     if tag == 0x32:
-        fields = views().Struct.FromString(body[at:]).fields
-        return {key: read(member) for key, member in fields.items()}
+        # The server gives members in another order each time.
+        return dict(sorted(payload(views().Struct.FromString(body[at:]).fields).items()))
     if tag == 0x3A:
         return [read(member) for member in views().List.FromString(body[at:]).values]
     return None

@@ -14,18 +14,19 @@ from typing import Any
 # name:number:type, "*" for repeated, "{type}" for a map from strings.
 _MESSAGES = {
     "Scrolled": ("next:1:bytes", "points:2:*Point"),
-    "Point": ("id:1:bytes", "payload:2:{bytes}", "vectors:4:bytes"),
+    "Point": ("id:1:bytes", "payload:2:*bytes", "vectors:4:bytes"),
     "Vectors": ("one:1:Vector", "named:2:Named"),
     "Named": ("vectors:1:{Vector}",),
     "Vector": (
-        *("data:1:bytes", "indices:2:Indices", "count:3:uint32"),  # what servers before 1.16 answer
+        *("data:1:bytes", "indices:2:Indices", "count:3:uint32"),  # what older servers answer
         *("dense:101:Dense", "sparse:102:Sparse", "multi:103:Multi"),
     ),
     "Indices": ("data:1:bytes",),
     "Dense": ("data:1:bytes",),
     "Sparse": ("values:1:bytes", "indices:2:bytes"),
     "Multi": ("vectors:1:*Dense",),
-    "Struct": ("fields:1:{bytes}",),
+    "Struct": ("fields:1:*bytes",),
+    "Entry": ("key:1:string", "value:2:bytes"),
     "List": ("values:1:*bytes",),
 }
 _PACKAGE = "vexarrow.qdrant"

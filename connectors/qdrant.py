@@ -15,6 +15,7 @@ What Qdrant does not hold as it is, is kept so that it comes back:
   `__norm__`, for others to use, and under `__exact__` what it takes to restore every bit (`_qdrant_exact`). The server
   leaves alone what is sent at length 1; should it not, vectors come back within rounding.
 - A collection with another datatype than float32 holds what fits that type, as its owner wished.
+- Members of the metadata come back in the order of their keys, because Qdrant gives them in any.
 - Sparse vectors come back sorted by their indices.
 
 The unnamed vector of a collection is the `vector` of a record; of several named ones it is `vector`, `default`, `dense`

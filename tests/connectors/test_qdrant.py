@@ -113,11 +113,13 @@ class TestQdrant(ConnectorContract):
     """A collection that is not there yet, with cosine distance."""
 
     @pytest.fixture(autouse=True)
-    def _running(self, server: Server, name: str) -> None:
-        self.server, self.name = server, name
+    def _running(self, server: Server) -> Iterator[None]:
+        self.server, self.collection = server, f"t-{uuid.uuid4().hex}"
+        yield
+        server.rest("DELETE", f"/collections/{self.collection}")
 
     def place(self, folder: Path) -> Spot:
-        return spot(self.server, self.name)
+        return spot(self.server, self.collection)
 
 
 # -- ids -----------------------------------------------------------------------------------------------------------
@@ -437,13 +439,30 @@ def test_integers_and_uuids_are_resumed_between_them(server: Server, name: str) 
         assert len(resumed_everywhere(opened, part, 1)) == 10
 
 
-def test_an_older_server_is_read_in_one_part_and_its_fields_are_understood(emulated: Server, name: str) -> None:
+def test_an_older_server_is_read_by_ranges_of_ids(emulated: Server, name: str) -> None:
+    batches = [samples.many(50, dim=4), samples.integer_ids(), samples.uuid_ids()]
+    write(spot(emulated, name), batches)
+    emulated.control(version="1.15.4")
+    with source(spot(emulated, name)) as opened:
+        parts = opened.partitions(3)
+        found = [page.batch for part in parts for page in resumed_everywhere(opened, part, 4)]
+        assert min(sum(page.batch.num_rows for page in pages(opened, part)) for part in parts) > 5
+    assert [part.key.split()[:2] for part in parts] == [["uuids", "from"]] * 3
+    assert bare(found) == bare(batches)
+
+
+def test_integers_of_an_older_server_are_read_in_one_part(emulated: Server, name: str) -> None:
+    write(spot(emulated, name), samples.many(50, id_type="int"))
+    emulated.control(version="1.15.4")
+    with source(spot(emulated, name)) as opened:
+        assert [part.key for part in opened.partitions(4)] == ["all"]
+
+
+def test_the_fields_of_an_older_server_are_understood(emulated: Server, name: str) -> None:
     with loading(spot(emulated, name), SEVERAL) as sink:
         sink.load(samples.further_vectors())
         sink.finish()
     emulated.control(version="1.15.4", old_vectors=True)
-    with source(spot(emulated, name)) as opened:
-        assert [part.key for part in opened.partitions(4)] == ["all"]
     assert bare(read(spot(emulated, name))) == bare([samples.further_vectors()])
 
 
@@ -484,6 +503,12 @@ def test_limits_of_strict_mode_are_kept(server: Server, name: str) -> None:
     create(server, name, vectors={"size": 8, "distance": "Cosine"}, strict_mode_config=limits)
     assert write(spot(server, name), samples.many(500)) == []
     assert bare(read(spot(server, name), rows=1000)) == bare([samples.many(500)])
+
+
+def test_one_request_at_a_time_is_enough(server: Server, name: str) -> None:
+    place = spot(server, name, {"concurrency": "1"}, concurrency="1")
+    write(place, samples.many(200))
+    assert bare(read(place, wanted=2)) == bare([samples.many(200)])
 
 
 # -- other tools ---------------------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ class Collection:
             )
 
     def point(self, record: Any, *, old: bool = False) -> Any:
-        """A RetrievedPoint; `old`: with the fields that servers before 1.16 use."""
+        """A RetrievedPoint; `old`: with the fields that older servers use."""
         found = q.RetrievedPoint(id=point_id(record.id))
         for key, value in (record.payload or {}).items():
             found.payload[key].CopyFrom(json_to_value(value))
