@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import orjson
@@ -149,5 +150,7 @@ def test_ids_become_the_uuids_that_other_tools_make_of_them() -> None:
     assert to_uuid("doc-1") == "3f622591-baa6-5888-8a4f-6b3813e16a44"
     assert to_uuid("doc-1", "weaviate") == "eea9cb72-744e-5814-a929-652d970d86ac"
     assert to_uuid("6BA7B810-9DAD-11D1-80B4-00C04FD430C8") == "6ba7b810-9dad-11d1-80b4-00c04fd430c8"
+    for number in range(300):
+        assert to_uuid(f"ä {number}") == str(uuid.uuid5(uuid.NAMESPACE_URL, f"ä {number}"))
     assert original("doc-1", to_uuid("doc-1")) == "doc-1"
     assert original_ids([{ORIGINAL_ID: "doc-1"}, {}], ["u", "v"]) == ["doc-1", "v"]

@@ -51,5 +51,11 @@ def test_no_password_is_shown_and_none_names_a_file(text: str) -> None:
 
 
 def test_what_is_no_secret_is_shown() -> None:
-    for text in ("https://host:8080/a@b", "s3://bucket/key@v:1", "postgresql://u@h/db#public.t", "a b.jsonl"):
+    for text in (
+        "https://host:8080/a@b",
+        "s3://bucket/key@v:1",
+        "postgresql://u@h/db#public.t",
+        "chroma:///tmp/x?collection=y",
+        "a b.jsonl",
+    ):
         assert redact(text) == text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -73,7 +74,7 @@ class Inspection:
 
     records: records that could be read. rejected: the others, by reason; `rejects` are the first few of them. skipped:
     records that the selection did not want. dims: vectors by dimension. bytes_per_record is of all that the place
-    holds.
+    holds. declared: what the place says of itself: dimension, metric, index settings and further details.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Inspection:
     created_at: Span
     score: Span
     metadata: MetadataReport
+    declared: dict[str, Any]
 
     def to_json(self) -> dict[str, Any]:
         """The same as an object that any JSON writer takes; dimensions become text where they are keys."""
@@ -114,7 +116,7 @@ def _plain(value: Any) -> Any:
         return value.to_json()
     if is_dataclass(value):
         return {one.name: _plain(getattr(value, one.name)) for one in fields(value)}
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
 
@@ -220,6 +222,7 @@ class _Inspector:
             created_at=self._times.result(as_time=True),
             score=self._scores.result(),
             metadata=self._keys.result(),
+            declared=_declared(description),
         )
 
     def close(self) -> None:
@@ -227,6 +230,18 @@ class _Inspector:
         self._keys.close()
         for tally in self._tallies.values():
             tally.close()
+
+
+def _declared(description: Description) -> dict[str, Any]:
+    said = {
+        "dim": description.dim,
+        "metric": description.metric,
+        "rows": description.rows,
+        "namespaces": list(description.namespaces),
+        "settings": description.settings,
+        "details": description.details,
+    }
+    return {name: value for name, value in said.items() if value not in (None, [], {})}
 
 
 class _Extremes:

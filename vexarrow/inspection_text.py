@@ -67,9 +67,19 @@ def _general(found: Inspection) -> Iterator[str]:
     yield from (
         _row(name, f"{shown(values.top[0][0])} in all records") for name, values in _columns(found, several=False)
     )
+    yield from _declared(found)
     if found.content_digest:
         yield _row("content digest", "")
         yield f"│   {found.content_digest}"
+
+
+def _declared(found: Inspection) -> Iterator[str]:
+    """The metric and the index settings that a store has, a line each."""
+    if metric := found.declared.get("metric"):
+        yield _row("metric", str(metric))
+    for store, settings in dict(found.declared.get("settings", {})).items():
+        for name, value in dict(settings).items():
+            yield _row(f"{store} {name}", shown(value if isinstance(value, str) else json.dumps(value, default=str)))
 
 
 def _ids(found: Inspection) -> Iterator[str]:

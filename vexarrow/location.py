@@ -92,7 +92,9 @@ def redact(text: str) -> str:
     netloc = host if not user[0] else f"{user[0]}{':' + HIDDEN if user[1] else ''}@{host}"
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     query = urlencode([(k, HIDDEN if is_secret(k) else v) for k, v in pairs], safe="*/:") if pairs else parts.query
-    return urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
+    shown = urlunsplit((parts.scheme, netloc, parts.path, query, parts.fragment))
+    # urlunsplit drops the slashes of a URL without a host.
+    return shown if netloc or "://" in shown else shown.replace(":", "://", 1)
 
 
 def _without_password(text: str) -> str:
