@@ -149,7 +149,9 @@ def test_every_plugin_of_ours_is_under_contract() -> None:
     covered = {name.removeprefix("Test").lower() for name in globals() if name.startswith("Test")}
     folder = Path(__file__).parent / "connectors"
     covered |= {
-        path.stem.removeprefix("test_") for path in folder.glob("test_*.py") if "(ConnectorContract)" in path.read_text()
+        path.stem.removeprefix("test_")
+        for path in folder.glob("test_*.py")
+        if "(ConnectorContract)" in path.read_text()
     }
     known = [*plugins.formats(), *plugins.connectors()]
     assert [name for name in known if name not in covered] == []

@@ -160,3 +160,17 @@ def test_of_records_with_one_id_the_last_is_kept() -> None:
 def test_options_that_make_no_sense_are_an_error(options: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=next(iter(options))):
         Requests.of(Location("x", options=options))
+
+
+def test_a_call_inside_of_a_call_is_part_of_it_and_waits_for_no_place_of_its_own() -> None:
+    requests = Requests(concurrency=1)
+    assert requests.call(lambda: requests.call(lambda: 5)) == 5
+    tries = []
+
+    def inner() -> str:
+        tries.append(1)
+        if len(tries) == 1:
+            raise TransientError("busy", 0)
+        return "done"
+
+    assert requests.call(lambda: requests.call(inner)) == "done"

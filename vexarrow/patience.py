@@ -39,6 +39,7 @@ class Requests:
         self._gate = _Gate(concurrency)
         self._pool = ThreadPoolExecutor(concurrency, "vex-requests")  # starts no thread before it is used
         self._closed = threading.Event()
+        self._own = threading.local()
 
     @classmethod
     def of(cls, location: Location) -> Requests:
@@ -50,7 +51,19 @@ class Requests:
         )
 
     def call(self, request: Callable[[], T]) -> T:
-        """The result of one request. Raises what it raised at the last try, and VexError after `close`."""
+        """The result of one request. Raises what it raised at the last try, and VexError after `close`.
+
+        A call inside of a call, on the same thread, is part of that one: a second place for it might never be free.
+        """
+        if getattr(self._own, "calling", False):
+            return request()
+        self._own.calling = True
+        try:
+            return self._tried(request)
+        finally:
+            self._own.calling = False
+
+    def _tried(self, request: Callable[[], T]) -> T:
         for tried in range(self.retries + 1):
             try:
                 with self._gate.passed() as passed:
