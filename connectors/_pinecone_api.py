@@ -47,6 +47,15 @@ def with_scheme(host: str) -> str:
     return host if host.startswith(("https://", "http://")) else f"https://{host}"
 
 
+def is_at(index: Json, host: str) -> bool:
+    """Whether a host is that of an index, or its private endpoint; scheme and case make no difference."""
+    return _bare(host) in {_bare(str(index[key])) for key in ("host", "private_host") if index.get(key)}
+
+
+def _bare(host: str) -> str:
+    return host.split("://")[-1].rstrip("/").lower().removesuffix(":443")
+
+
 class Control:
     """The control plane: describing and creating indexes."""
 
@@ -61,11 +70,7 @@ class Control:
     def at(self, host: str) -> Json | None:
         """The index that has a host, None when none of the project's has it."""
         answer = self._api.json("GET", "/indexes") or {}
-        wanted = host.split("://")[-1].rstrip("/").lower()
-        found = (
-            one for one in answer.get("indexes", ()) if str(one.get("host", "")).split("://")[-1].lower() == wanted
-        )
-        return next(found, None)
+        return next((one for one in answer.get("indexes", ()) if is_at(one, host)), None)
 
     def create(self, body: Json) -> Json:
         """Make an index, which may not be ready yet."""
@@ -234,11 +239,24 @@ def _listed_namespaces(api: Api) -> dict[str, int]:
 
 
 def start_import(api: Api, uri: str, integration: str | None) -> str:
-    """Have files imported; the id of the job."""
+    """Have files imported; the id of the job. To be sent once: every request starts a job of its own."""
     body: Json = {"uri": uri, "errorMode": {"onError": "abort"}}
     if integration:
         body["integrationId"] = integration
     return str(api.json("POST", "/bulk/imports", body)["id"])
+
+
+def imports_of(api: Api, uri: str) -> list[Json]:
+    """The jobs that import from an address, as `imported` tells of each."""
+    found: list[Json] = []
+    token = ""
+    while True:
+        query = urlencode({"limit": "100"} | ({"paginationToken": token} if token else {}))
+        answer = api.json("GET", f"/bulk/imports?{query}") or {}
+        found += [one for one in answer.get("data") or () if str(one.get("uri", "")).rstrip("/") == uri.rstrip("/")]
+        token = (answer.get("pagination") or {}).get("next") or ""
+        if not token:
+            return found
 
 
 def imported(api: Api, job: str) -> Json:

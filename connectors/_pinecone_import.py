@@ -2,7 +2,8 @@
 
 Below a new folder every namespace has one of its own, `__default__` for the default one, with Parquet files of the
 columns `id`, `values`, `sparse_values` where there are any, and `metadata`; for a document index JSON lines. An import
-takes ten minutes at least. Its files are removed when it has succeeded.
+takes ten minutes at least. Its files are removed when it has succeeded. Every id takes 8 bytes of memory meanwhile, for
+an import may hold none twice.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vexarrow import files, records
-from vexarrow.errors import SchemaError, UsageError, VexError
+from vexarrow.errors import SchemaError, TransientError, UsageError, VexError
 from vexarrow.location import Location
 from vexarrow.protocols import Description, Reject
 
-from ._pinecone_api import imported, start_import
+from ._pinecone_api import imported, imports_of, start_import
 from ._pinecone_index import Opened, Service
 from ._pinecone_names import DEFAULT
+from ._pinecone_seen import Seen
 from ._pinecone_sink import PineconeSink, Prepared
 from ._pinecone_wire import SPARSE_TYPE
 
@@ -32,6 +34,8 @@ FILE_BYTES = 128 << 20
 BUFFERED_BYTES = 256 << 20
 _LIST = pa.list_(pa.float32())
 WAIT_SECONDS = 10.0
+_LONGEST_WAIT = 60.0
+_LOST = ("Failed", "Cancelled")
 
 
 class ImportSink(PineconeSink):
@@ -48,8 +52,9 @@ class ImportSink(PineconeSink):
         self._sizes: dict[str, int] = {}
         self._paths: list[str] = []
         self._buffered = 0
-        self._seen: set[int] = set()  # 64 bits an id: a new one is taken for another in 10 million once in 400,000 runs
+        self._seen = Seen()
         self._rows = 0
+        self._starts = 0
 
     def prepare(self, plan: Description) -> Description:
         """Create or check the index, which must be where the store can be imported from."""
@@ -73,6 +78,7 @@ class ImportSink(PineconeSink):
         opened = self._ready(self._plan)
         matrix = records.matrix(batch.column("vector"))
         refused = {row: reason for row in ready.order if (reason := self._reason(ready, row, matrix)) is not None}
+        refused |= self._repeated(ready, [row for row in ready.order if row not in refused])
         order = [row for row in ready.order if row not in refused]
         for space, rows in groupby(order, key=lambda row: ready.to.namespaces[row]):
             self._take(space, self._piece(opened, batch, ready, list(rows)))
@@ -82,16 +88,17 @@ class ImportSink(PineconeSink):
 
     def _reason(self, ready: Prepared, row: int, matrix: Any) -> tuple[str, str] | None:
         """Why a record would fail the import as a whole, as code and message."""
-        space, identity = ready.to.namespaces[row], ready.to.ids[row]
         if not matrix[row].any():
             return "refused", f"{self._place}: Pinecone holds no vector of zeros alone"
-        if "/" in space:
+        if "/" in ready.to.namespaces[row]:
             return "refused", f"{self._place}: a namespace with / in its name has no folder to be imported from"
-        known = hash((space, identity))
-        if known in self._seen:
-            return "duplicate-id", f"{self._place}: an import holds an id once"
-        self._seen.add(known)
         return None
+
+    def _repeated(self, ready: Prepared, rows: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """Of these rows those whose ids have come before, as code and message."""
+        known = self._seen.add([(ready.to.namespaces[row], ready.to.ids[row]) for row in rows])
+        said = "duplicate-id", f"{self._place}: an import holds an id once"
+        return {row: said for row, before in zip(rows, known, strict=True) if before}
 
     def _piece(self, opened: Opened, batch: pa.RecordBatch, ready: Prepared, rows: list[int]) -> Any:
         """These records as what their file is made of."""
@@ -149,8 +156,7 @@ class ImportSink(PineconeSink):
             return
         opened = self._ready(self._plan)
         self._check_new(opened)
-        job = opened.requests.call(lambda: start_import(opened.api, self._folder + "/", self._integration))
-        told = self._done(opened, job)
+        told = self._done(opened, self._start(opened))
         count = told.get("recordsImported")
         if count is not None and int(count) != self._rows:
             raise VexError(f"{self._place}: {count} records were imported of the {self._rows} in {self._folder}")
@@ -168,13 +174,37 @@ class ImportSink(PineconeSink):
                 f"ones alone; leave out --via, or empty them. The files are in {self._folder}"
             )
 
+    def _start(self, opened: Opened) -> str:
+        """The job of the import. When the answer is lost the job may be there all the same, and a second one would fail
+        on the namespaces that the first is filling: it is looked for before another is started."""
+        while True:
+            self._starts += 1
+            try:
+                return start_import(opened.api, self._folder + "/", self._integration)
+            except TransientError as error:
+                time.sleep(min(max(self._wait, error.retry_after or 0.0), _LONGEST_WAIT))
+                job = self._other(opened)
+                if job is not None:
+                    return job
+                if self._starts > opened.requests.retries:
+                    raise TransientError(f"{error}; the files to be imported are in {self._folder}") from None
+
+    def _other(self, opened: Opened) -> str | None:
+        """A job of our folder that is not lost."""
+        jobs = opened.requests.call(lambda: imports_of(opened.api, self._folder))
+        return next((str(one["id"]) for one in jobs if one.get("status") not in _LOST), None)
+
     def _done(self, opened: Opened, job: str) -> dict[str, Any]:
         while True:
-            told = opened.requests.call(lambda: imported(opened.api, job))
+            told = opened.requests.call(lambda: imported(opened.api, job))  # noqa: B023 - called at once
             status = told.get("status")
             if status == "Completed":
                 return told
-            if status in ("Failed", "Cancelled"):
+            if status in _LOST:
+                other = self._other(opened) if self._starts > 1 else None
+                if other is not None:
+                    job = other
+                    continue
                 said = told.get("error") or "no reason is given"
                 raise VexError(f"{self._place}: the import of {self._folder} has the status {status}: {said}")
             time.sleep(self._wait)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,13 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from vexarrow.errors import AccessError, NotFound, SchemaError, TransientError, UsageError, VexError
+from vexarrow.errors import AccessError, NotFound, Refused, SchemaError, TransientError, UsageError, VexError
 from vexarrow.location import Location
 from vexarrow.metrics import metric
 from vexarrow.patience import Requests
 from vexarrow.protocols import Description
 
-from ._pinecone_api import Api, Control, Data, Documents, Vectors, namespaces, stats
+from ._pinecone_api import Api, Control, Data, Documents, Vectors, is_at, namespaces, stats
 from ._pinecone_schema import DENSE, Index, Json, index_of
 
 CONTROLLER = "https://api.pinecone.io"
@@ -38,10 +39,14 @@ class Where:
 
     @classmethod
     def of(cls, location: Location) -> Where:
-        """Raises UsageError when nothing names an index."""
+        """Raises UsageError when nothing names an index. One that the URI names goes before the host of PINECONE_HOST:
+        of a migration between two indexes it can be that of one alone."""
         parts = urlsplit(location.target)
-        index = unquote(parts.netloc.rpartition("@")[2]) or location.option("index")
+        named = unquote(parts.netloc.rpartition("@")[2])
+        index = named or location.option("index")
         host = location.option("host")
+        if named and host == os.environ.get("PINECONE_HOST"):
+            host = None
         path = unquote(parts.path.strip("/"))
         if not index and not host:
             raise UsageError("pinecone: which index? Give --index NAME or --host URL, or set PINECONE_INDEX")
@@ -141,20 +146,39 @@ class Service:
 
     def _hosted(self, host: str) -> Index:
         """The index of a host, described by the control plane, or where a key is for data alone by the data plane."""
-        answer = None
-        try:
-            if self.where.index is not None:
-                answer = self.requests.call(lambda: self._control.describe(str(self.where.index)))
-            else:
-                answer = self.requests.call(lambda: self._control.at(host))
-        except (AccessError, TransientError):
-            pass
+        answer = self._told(host)
         if answer is not None:
             return replace(index_of(answer, self.where.vector), host=host)
         api = self._api(host)
         told = self.requests.call(lambda: stats(api))
         legacy = {"name": self.where.index, "host": host, "vector_type": told.get("vectorType")}
         return index_of(legacy | {"dimension": told.get("dimension"), "metric": told.get("metric")})
+
+    def _told(self, host: str) -> Json | None:
+        """What the control plane says of the index; None when it knows no such host, or does not answer this key."""
+        name = self.where.index
+        try:
+            if name is None:
+                return self.requests.call(lambda: self._control.at(host))
+            answer = self.requests.call(lambda: self._control.describe(name))
+        except (AccessError, TransientError):
+            return None
+        if not is_at(answer, host):
+            self._check_no_other(name, host)
+        return answer
+
+    def _check_no_other(self, name: str, host: str) -> None:
+        """Raise UsageError when a host is that of another index than the one named. One that no index of the project
+        has is a proxy's, or another way to the same index."""
+        try:
+            other = self.requests.call(lambda: self._control.at(host))
+        except AccessError:
+            other = {"name": "which cannot be told"}
+        if other is not None:
+            raise UsageError(
+                f"{self.where.place}: --host (or PINECONE_HOST) {host} is not where the index {name} is, but another "
+                f"one, {other.get('name')}; leave out one of the two"
+            )
 
     def _opened(self, index: Index) -> Opened:
         api = self._api(index.host)
@@ -176,9 +200,9 @@ class Service:
     def create(self, plan: Description, wish: Wish) -> Opened:
         """Make the index that a plan needs and wait until it is ready. Raises SchemaError, UsageError."""
         name = self.where.index
-        if name is None:
+        if name is None or self.where.host is not None:
             raise NotFound(
-                f"{self.where.place}: no index is there; one is created with --index NAME and without --host"
+                f"{self.where.place}: no such index; one is created with --index NAME and without --host, PINECONE_HOST"
             )
         carried = plan.settings.get("pinecone") or {}
         body = {
@@ -186,8 +210,25 @@ class Service:
             "schema": {"fields": self._fields(plan, carried, wish)},
             "deployment": _deployment(carried, wish),
         }
-        made = self.requests.call(lambda: self._control.create(body))
+        try:
+            made = self.requests.call(lambda: self._control.create(body))
+        except Refused as error:
+            made = self._made_meanwhile(name, plan, error)
         return self._opened(self._until_ready(index_of(made, self.where.vector)))
+
+    def _made_meanwhile(self, name: str, plan: Description, refused: Refused) -> Json:
+        """The index that is there after all: the answer to an earlier try was lost, or another run was faster."""
+        try:
+            made = self.requests.call(lambda: self._control.describe(name))
+        except NotFound:
+            raise refused from None
+        index, wanted = index_of(made, self.where.vector), metric(plan.metric or "cosine") or "cosine"
+        if (index.dim, index.metric) != (plan.dim, wanted):
+            raise SchemaError(
+                f"{self.where.place}: somebody else has just created it with {index.dim} dimensions and the metric "
+                f"{index.metric}, and not with {plan.dim} and {wanted}"
+            )
+        return made
 
     def _fields(self, plan: Description, carried: Mapping[str, Any], wish: Wish) -> Json:
         """The schema: as wished, else that of the index that the records come from, else one dense vector."""

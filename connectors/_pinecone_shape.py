@@ -115,6 +115,8 @@ def _joined(hidden: str | None, note: Payload) -> str:
     """A JSON object with more members."""
     if not note:
         return hidden or "{}"
+    if hidden == "{}":
+        hidden = None
     if "metadata" in note and hidden is not None:
         before = orjson.loads(hidden)
         note = {**before, **note, "metadata": {**before.get("metadata", {}), **note["metadata"]}}
@@ -159,7 +161,7 @@ def read(ids: Sequence[str], payloads: Sequence[Payload], space: str, form: Form
     """The records of one Pinecone namespace."""
     notes = [_note(payload, form) for payload in payloads]
     key = found.id or form.original
-    originals = [str(payload[key]) if key in payload else one for payload, one in zip(payloads, ids, strict=True)]
+    originals = [_identity(payload.get(key), one) for payload, one in zip(payloads, ids, strict=True)]
     if form.original != ORIGINAL_ID:
         for payload in payloads:
             payload.pop(form.original, None)
@@ -170,6 +172,16 @@ def read(ids: Sequence[str], payloads: Sequence[Payload], space: str, form: Form
         own if own is not None else given for own, given in zip(columns["namespace"], spaces, strict=True)
     ]
     return Read(columns, notes)
+
+
+def _identity(value: Any, own: str) -> str:
+    """The id that a key holds, else the record's own. All numbers of Pinecone are floats: 5.0 is the id 5."""
+    kind = value.__class__
+    if kind is str:
+        return str(value)
+    if kind is float and value.is_integer():
+        return str(int(value))
+    return str(value) if kind in (int, float) else own
 
 
 def _note(payload: Payload, form: Form) -> Payload:

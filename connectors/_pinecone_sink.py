@@ -19,7 +19,7 @@ from vexarrow.protocols import Description, Reject
 
 from ._pinecone_index import METRICS, Opened, Service, Wish
 from ._pinecone_shape import MOST_METADATA, Addressed, Form, addressed, form_of
-from ._pinecone_wire import SPARSE_NAME, sparse_texts, written
+from ._pinecone_wire import sparse_name, sparse_texts, written
 
 MOST_ROWS, MOST_BYTES = 1_000, 2_000_000
 _ROOM = 1_000  # for the namespace and what stands around the records
@@ -154,7 +154,7 @@ def _notes(column: pa.Array | None, name: str | None, opened: Opened) -> list[Pa
     """What has to be kept of sparse vectors: another name than Pinecone's, and that one is empty."""
     if column is None or name is None:
         return None
-    plain = (opened.index.sparse if opened.index.documents else None) or SPARSE_NAME
+    plain = sparse_name(opened.index)
     own = name.removeprefix("sparse:")
     notes: list[Payload | None] = []
     for value in column:

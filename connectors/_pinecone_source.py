@@ -6,11 +6,12 @@ cursor is the JSON list [last id, prefix, token] of `_pinecone_ids`.
 `fetch_by_metadata` answers with values and up to 10,000 records at once, but only 5 times a second a namespace, in no
 documented order, and reaches only records with a known key. So it is asked where one answer is everything: for a small
 namespace whose records are all ours, as the number of records tells. All else is listed and fetched, which has higher
-limits and can go on after any id.
+limits and can go on after any id. Ids that are listed and not answered are asked for again, and are then rejects.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -25,19 +26,21 @@ import pyarrow as pa
 from vexarrow.errors import Refused, Unsupported, UsageError
 from vexarrow.fields import Found
 from vexarrow.patience import Requests
-from vexarrow.protocols import Description, Page, Partition
+from vexarrow.protocols import Description, Page, Partition, Reject
 from vexarrow.selection import Selection
 
 from ._pinecone_api import MOST_FETCHED, MOST_MATCHED, Data, TooLong
 from ._pinecone_ids import Listed, Lister
 from ._pinecone_index import Opened
-from ._pinecone_names import to_namespace
+from ._pinecone_names import DEFAULT, to_namespace
 from ._pinecone_shape import form_of
-from ._pinecone_wire import SPARSE_TYPE, Answer, Reader
+from ._pinecone_wire import SPARSE_TYPE, Answer, Reader, sparse_name
 
 ANSWER_BYTES = 4_000_000
 _NUMBER_BYTES, _OTHER_BYTES = 11, 1_000
 SPLIT_ROWS = 10_000
+_PROBED = 20
+_PAUSE = 0.25  # what was just written may be listed before it can be fetched
 _SHOWN = 50
 T = TypeVar("T")
 Position = tuple[str, str, str | None]
@@ -98,16 +101,19 @@ class PineconeSource:
         return {name: count for name, count in counts.items() if name in asked}
 
     def _sparse_names(self) -> list[str]:
-        """The columns of sparse vectors that every page has: those of the first records, where an index has any."""
+        """The columns of sparse vectors that every page has: those of the first records of namespaces. An index that
+        has a field for them has its column always; one of the metric dotproduct may hold them, and mostly does not."""
         if self._index.sparse is None:
             return []
-        for space, count in self._counts.items():
-            if count:
-                with closing(self.extract(Partition(Span(space).key), rows=100)) as pages:
-                    first = next(pages, None)
-                names = first.batch.schema.names if first else []
-                return [name for name in names if name.startswith("sparse:")]
-        return []
+        spaces = [space for space, count in self._counts.items() if count][:_PROBED]
+        found = dict.fromkeys(name for space in spaces for name in self._first_sparse(space))
+        declared = self._index.documents or self._index.dense is None
+        return list(found) or ([f"sparse:{sparse_name(self._index)}"] if declared else [])
+
+    def _first_sparse(self, space: str) -> list[str]:
+        with closing(self.extract(Partition(Span(space).key), rows=100)) as pages:
+            first = next(pages, None)
+        return [name for name in first.batch.schema.names if name.startswith("sparse:")] if first else []
 
     # -- what is known ----------------------------------------------------------------------------------------------
 
@@ -162,7 +168,19 @@ class PineconeSource:
         listed = lister.resumed(*position, span.end) if position else lister.pages(span.start, span.end)
         with _ahead(_pages(listed, rows)) as pages:
             for ids, end in pages:
-                yield self._page(self._reader.batch(ids, self._fetched(span.namespace, ids), span.namespace), end)
+                yield self._read(span.namespace, ids, end)
+
+    def _read(self, space: str, ids: Sequence[str], end: Position) -> Page:
+        """The page of these ids. Those that no answer holds, even when asked for again, are rejects."""
+        answers = self._fetched(space, ids)
+        missing = _missing(ids, answers)
+        if missing:
+            time.sleep(_PAUSE)
+            answers += self._fetched(space, missing)
+            missing = _missing(missing, answers)
+        said = f"{self._place}: listed in the namespace {space or DEFAULT}, but not there when it was fetched"
+        rejects = [Reject("missing", said, id=one) for one in missing]
+        return self._page(self._reader.batch(ids, answers, space), end)._replace(rejects=rejects)
 
     def _whole(self, span: Span) -> Answer | None:
         """All records of a small namespace when all of them are ours; else None."""
@@ -206,6 +224,12 @@ class PineconeSource:
         mask = self._wanted.namespace_mask(batch.column("namespace"))
         kept = batch.filter(pa.array(mask))
         return page._replace(batch=kept, skipped=batch.num_rows - kept.num_rows)
+
+
+def _missing(ids: Sequence[str], answers: Sequence[Answer]) -> list[str]:
+    """The ids that no answer holds."""
+    known = set().union(*(answer.found for answer in answers))
+    return [one for one in ids if one not in known]
 
 
 def _position(cursor: str | None) -> Position | None:

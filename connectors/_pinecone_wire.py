@@ -29,6 +29,11 @@ _NUMPY = orjson.OPT_SERIALIZE_NUMPY
 Json = dict[str, Any]
 
 
+def sparse_name(index: Index) -> str:
+    """The further column of an index's sparse vectors, where no other name was kept, without `sparse:`."""
+    return (index.sparse if index.documents else None) or SPARSE_NAME
+
+
 # -- writing --------------------------------------------------------------------------------------------
 
 
@@ -217,7 +222,7 @@ def _sparse_columns(
 ) -> dict[str, pa.Array] | None:
     """The column of sparse vectors under the name that was kept, None when there is none."""
     kept = [str(note["sparse"]) if "sparse" in note else None for note in notes]
-    plain = (index.sparse if index.documents else None) or SPARSE_NAME
+    plain = sparse_name(index)
     names = [kept[at] or plain for at in range(len(found)) if kept[at] is not None or found[at] is not None]
     columns = {}
     for name in dict.fromkeys(names):

@@ -19,7 +19,11 @@ A record whose text and metadata take more than 40,960 bytes is rejected, never 
 is `vex__` and `__id__` is `id__`, for names may not begin with `_` there.
 
 Namespaces of other tools are read as they are; in the default namespace a text under `namespace` is the record's, as
-the original tool writes it. Pinecone is eventually consistent: what was just written may not be read yet.
+the original tool writes it. Pinecone is eventually consistent: what was just written may not be read yet, and ids
+that are listed but not there when they are fetched are rejects, "missing". `--namespace` looks in Pinecone's namespaces
+of these names and in the default one: of records that were loaded to `pinecone://index/namespace`, name that, too.
+
+An index that the URI names goes before PINECONE_HOST. A host that is another index's than the one named is refused.
 
 `--via s3://bucket/folder` (or gs://) loads by Pinecone's own import: records are written as Parquet (JSON lines for a
 document index) to a new folder there, in the layout that Pinecone asks for, and imported from it at the end. The
@@ -89,6 +93,7 @@ connector = Connector(
     options=_OPTIONS,
     capabilities=Capabilities(
         idempotent=True,
+        by_namespace=True,
         mixed_dims=False,
         null_vectors=False,
         pushdown=frozenset({"namespace"}),

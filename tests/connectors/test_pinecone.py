@@ -19,7 +19,7 @@ from tests.engines._pinecone_store import Index
 from tests.engines.pinecone import KEY, VERSION, Emulator, pinecone_emulator, real
 from vexarrow.errors import AccessError, NotFound, SchemaError, TransientError, UsageError
 from vexarrow.http import Http
-from vexarrow.protocols import Capabilities, Description
+from vexarrow.protocols import Capabilities, Description, Target
 from vexarrow.testing import ConnectorContract, Fact, Spot, facts, read, samples, write
 from vexarrow.testing.contract import in_any_order
 
@@ -146,6 +146,57 @@ def test_the_host_of_an_index_is_enough_and_so_is_a_key_for_data_alone(emulator:
     for controller in (emulator.url, "http://127.0.0.1:9"):
         options = {"api-key": KEY, "host": index.host, "controller-host": controller, "retries": "0"}
         assert len(records_of(Spot("pinecone", options))) == 3
+
+
+def test_a_host_of_another_index_than_the_one_named_is_refused(emulator: Emulator, index: Index) -> None:
+    other = emulator.make(f"t-{uuid.uuid4().hex}", DENSE)
+    place = spot(emulator, index.name, host=other.host.upper().replace("HTTP://", "http://"))
+    for act in (lambda: records_of(place), lambda: write(place, samples.batch({"id": ["a"]}, dim=2))):
+        with pytest.raises(UsageError, match=f"{index.name} is, but another one, {other.name}"):
+            act()
+    assert not index.spaces
+    assert not other.spaces
+    assert write(spot(emulator, index.name, host=f"{index.host}/"), samples.batch({"id": ["a"]}, dim=2)) == []
+    assert set(index.spaces[""]) == {"a"}
+
+
+def test_an_index_of_the_uri_goes_before_the_host_of_the_environment(emulator: Emulator, index: Index) -> None:
+    other = emulator.make(f"t-{uuid.uuid4().hex}", DENSE)
+    store(index, ["a", "b"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PINECONE_API_KEY", KEY)
+        patch.setenv("PINECONE_CONTROLLER_HOST", emulator.url)
+        patch.setenv("PINECONE_HOST", index.host)
+        vex("migrate", f"pinecone://{index.name}", f"pinecone://{other.name}").ok()
+        assert vex("import", "--from", f"pinecone://{index.name}", "--to", "pinecone", "--index", other.name).code == 2
+    assert set(other.spaces[""]) == {"a", "b"}
+
+
+def test_a_host_where_nothing_is_found_makes_no_index(emulator: Emulator, index: Index) -> None:
+    name = f"t-{uuid.uuid4().hex}"
+    with pytest.raises(NotFound, match="without --host"):
+        write(spot(emulator, name, host=index.host), samples.batch({"id": ["a"]}, dim=2))
+    assert name not in emulator.indexes
+
+
+def test_an_index_is_made_once_though_the_answer_is_lost(emulator: Emulator) -> None:
+    name = f"t-{uuid.uuid4().hex}"
+    emulator.lost.append("POST /indexes")
+    assert write(spot(emulator, name), samples.batch({"id": ["a"]}, dim=2)) == []
+    assert (emulator.lost, set(emulator.indexes[name].spaces[""])) == ([], {"a"})
+
+
+@pytest.mark.parametrize(("dimension", "metric"), [(2, "euclidean"), (3, "cosine")])
+def test_an_index_that_another_run_makes_meanwhile_has_to_be_like_the_one_wanted(
+    emulator: Emulator, dimension: int, metric: str
+) -> None:
+    name = f"t-{uuid.uuid4().hex}"
+    with spot(emulator, name).target().sink() as sink:
+        assert isinstance(sink, Target)
+        assert sink.existing() is None
+        emulator.make(name, {"_values": {**DENSE["_values"], "dimension": dimension, "metric": metric}})
+        with pytest.raises(SchemaError, match=f"{dimension} dimensions and the metric {metric}"):
+            sink.prepare(Description(dim=2))
 
 
 # -- the command line -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -124,12 +125,75 @@ def test_a_namespace_that_holds_records_is_an_error_before_the_import(emulator: 
     assert all(not index.imports for index in emulator.indexes.values() if index.name == place.target_options["index"])
 
 
+def test_ids_that_come_again_are_found_among_many_in_a_few_bytes_each(emulator: Emulator, bucket: str) -> None:
+    pages, rows = 40, 500
+    place = spot(emulator, bucket)
+    with place.target().sink() as sink:
+        sink.prepare(Description(dim=2))
+        sink.load(samples.batch({"id": ["first"]}, dim=2))
+        tracemalloc.start()
+        try:
+            for page in range(pages):
+                ids = [f"{page * rows + row}" for row in range(rows)]
+                assert list(sink.load(samples.batch({"id": ids}, dim=2))) == []
+            # The vectors, which are collected for a file, take 8 bytes a record.
+            assert tracemalloc.get_traced_memory()[0] < 40 * pages * rows
+        finally:
+            tracemalloc.stop()
+        again = samples.batch({"id": ["7", "first", "new", f"{pages * rows - 1}", "7"]}, dim=2)
+        assert [(one.code, one.row) for one in sink.load(again)] == [
+            ("duplicate-id", row) for row in (1, 3, 4)
+        ]  # of one that comes twice in a batch the last one counts
+        other = samples.batch({"id": ["7", "new"], "namespace": ["other", None]}, dim=2)
+        assert [(one.code, one.row) for one in sink.load(other)] == [("duplicate-id", 1)]
+
+
 def test_an_import_that_fails_is_an_error_with_its_reason_and_leaves_the_files(emulator: Emulator, bucket: str) -> None:
     emulator.import_error = "the bucket cannot be read"
     with pytest.raises(VexError, match="has the status Failed: the bucket cannot be read"):
         write(spot(emulator, bucket), samples.batch({"id": ["a"]}, dim=2))
     emulator.import_error = None
     assert len(system().find(bucket)) == 1
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+def test_an_import_whose_answer_is_lost_is_not_started_again(emulator: Emulator, bucket: str, lost: int) -> None:
+    place = spot(emulator, bucket)
+    emulator.lost += ["POST /bulk/imports"] + ["GET /bulk/imports"] * (lost - 1)
+    assert write(place, samples.batch({"id": ["a", "b"]}, dim=2)) == []
+    index = emulator.indexes[place.target_options["index"]]
+    assert (emulator.lost, len(index.imports), set(index.spaces[""])) == ([], 1, {"a", "b"})
+    assert system().find(bucket) == []
+
+
+def test_an_import_that_did_not_begin_is_started_again(emulator: Emulator, bucket: str) -> None:
+    place = spot(emulator, bucket)
+    with place.target().sink() as sink:
+        sink.prepare(Description(dim=2))
+        sink.load(samples.batch({"id": ["a"]}, dim=2))
+        index = emulator.indexes[place.target_options["index"]]
+        job = {"uri": "s3://other/folder", "status": "Completed"}
+        index.imports |= {f"{row}": {"id": f"{row}", **job} for row in range(150)}
+        emulator.unheard.append("POST /bulk/imports")
+        sink.finish()
+    assert (emulator.unheard, len(index.imports), set(index.spaces[""])) == ([], 151, {"a"})
+
+
+def test_a_second_import_of_the_same_folder_does_not_hide_that_the_first_succeeds(
+    emulator: Emulator, bucket: str
+) -> None:
+    """The first one is seen in the list too late, so that another is started, which fails."""
+    place = spot(emulator, bucket)
+    with place.target().sink() as sink:
+        sink.prepare(Description(dim=2))
+        sink.load(samples.batch({"id": ["a"]}, dim=2))
+        index = emulator.indexes[place.target_options["index"]]
+        index.unlisted = 1
+        emulator.lost.append("POST /bulk/imports")
+        sink.finish()
+    statuses = [one["status"] for one in index.imports.values()]
+    assert (statuses, set(index.spaces[""])) == (["Completed", "Failed"], {"a"})
+    assert system().find(bucket) == []
 
 
 def test_an_index_elsewhere_cannot_import_from_s3(emulator: Emulator, bucket: str) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import orjson
 import pytest
 
 from tests.engines._pinecone_places import DENSE, ids_of, opened, records_of, spot, store
-from tests.engines._pinecone_rules import MOST_URL
+from tests.engines._pinecone_rules import MOST_URL, Json
 from tests.engines._pinecone_store import Index
 from tests.engines.pinecone import Emulator, pinecone_emulator
+from vexarrow.engine import Plan, run
 from vexarrow.protocols import Partition, Source
 from vexarrow.selection import Selection
 from vexarrow.testing import Spot, samples, write
+
+DOCUMENTS: Json = {"embedding": {"type": "dense_vector", "dimension": 2, "metric": "cosine"}}
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,66 @@ def test_a_large_namespace_is_split_into_ranges_that_hold_every_record_once(
     assert len(parts) >= 4
     assert max(map(len, found)) < 0.6 * len(ids)
     assert sorted(one for some in found for one in some) == sorted([*ids, "x"])
+
+
+@pytest.mark.parametrize("fields", [DENSE, DOCUMENTS])
+def test_ids_that_are_listed_and_not_answered_are_asked_for_again_and_then_rejected(
+    emulator: Emulator, fields: Json
+) -> None:
+    index = emulator.make(f"t-{uuid.uuid4().hex}", fields)
+    store(index, ["a", "b", "c", "d", "e"], "space")
+    index.late |= {"b": 1, "c": 2, "e": 2}
+    with opened(spot(emulator, index.name)) as source:
+        (part,) = source.partitions(1)
+        found = list(source.extract(part, rows=2))
+    assert [ids_of([page]) for page in found] == [["a", "b"], ["d"], []]
+    assert [(one.code, one.id) for page in found for one in page.rejects] == [("missing", "c"), ("missing", "e")]
+    assert "the namespace space" in found[1].rejects[0].message
+
+
+def test_a_record_that_is_listed_and_not_there_is_counted_as_a_reject(
+    emulator: Emulator, index: Index, tmp_path: Path
+) -> None:
+    store(index, ["a", "b", "c"])
+    index.late["b"] = 1_000
+    plan = Plan(spot(emulator, index.name).source(), Spot(str(tmp_path / "x.vmig.jsonl")).target())
+    report = run(plan)
+    assert (report.counts.read, report.counts.written, report.counts.rejected) == (3, 2, 1)
+    assert dict(report.codes) == {"missing": 1}
+
+
+def test_a_sparse_field_has_its_column_on_every_page(emulator: Emulator) -> None:
+    index = emulator.make(f"t-{uuid.uuid4().hex}", {**DOCUMENTS, "words": {"type": "sparse_vector"}})
+    store(index, [f"{row:03}" for row in range(150)])
+    index.spaces[""]["149"].sparse = {"indices": [3], "values": [0.5]}
+    with opened(spot(emulator, index.name)) as source:
+        assert list(source.describe().vectors) == ["sparse:words"]
+        (part,) = source.partitions(1)
+        batches = [page.batch for page in source.extract(part, rows=100)]
+    assert [batch.column("sparse:words").null_count for batch in batches] == [100, 49]
+
+
+def test_sparse_vectors_of_a_later_namespace_have_their_column_on_every_page(emulator: Emulator) -> None:
+    fields = {"_values": {**DENSE["_values"], "metric": "dotproduct"}}
+    index = emulator.make(f"t-{uuid.uuid4().hex}", fields)
+    store(index, ["x"], "a")
+    store(index, ["y"], "b")
+    with opened(spot(emulator, index.name)) as source:
+        assert not source.describe().vectors
+    index.spaces["b"]["y"].sparse = {"indices": [3], "values": [0.5]}
+    with opened(spot(emulator, index.name)) as source:
+        assert list(source.describe().vectors) == ["sparse:sparse_values"]
+        batches = [page.batch for part in source.partitions(2) for page in source.extract(part, rows=10)]
+    assert sorted(batch.column("sparse:sparse_values").null_count for batch in batches) == [0, 1]
+
+
+def test_an_id_that_is_a_number_is_written_as_one(emulator: Emulator, index: Index) -> None:
+    for name, value in {"a": 5.0, "b": 2.5, "c": True, "d": ["x"], "e": "5.0"}.items():
+        store(index, [name], "n", key=value)
+    store(index, ["f"], "n")
+    place = spot(emulator, index.name)
+    options = {**place.source_options, "id-field": "key"}
+    assert [row["id"] for row in records_of(Spot("pinecone", options))] == ["2.5", "5", "5.0", "c", "d", "f"]
 
 
 def test_an_address_that_is_too_long_is_made_shorter(emulator: Emulator, index: Index) -> None:

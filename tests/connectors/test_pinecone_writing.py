@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import orjson
 import pyarrow as pa
 import pytest
 
@@ -61,6 +62,16 @@ def test_keys_that_pinecone_does_not_take_are_kept_aside(emulator: Emulator, ind
     )
     assert write(place, sample) == []
     assert set(index.spaces[""]["a"].metadata) == {"text", "_ok", "__vex__"}
+    assert facts(read(place), verbatim=False) == facts(sample, verbatim=False)
+
+
+def test_metadata_like_that_of_other_tools_in_another_namespace_comes_back(emulator: Emulator, index: Index) -> None:
+    """Such a record has notes that are empty but for its namespace."""
+    place = spot(emulator, index.name)
+    columns = {"id": ["a"], "text": [None], "namespace": ["Ω"], "metadata": ['{"page_content":"x"}']}
+    sample = samples.batch({**columns, "source_store": [None]}, dim=2)
+    assert write(place, sample) == []
+    assert orjson.loads(index.spaces["%CE%A9"]["a"].metadata["__vex__"]) == {"namespace": "Ω"}
     assert facts(read(place), verbatim=False) == facts(sample, verbatim=False)
 
 

@@ -27,17 +27,32 @@ def answer(emulator: Emulator, index: Index, method: str, name: str, told: Json)
     if method == "POST":
         return _start(emulator, index, told)
     if not name:
-        return {"data": list(index.imports.values())}
+        return _listed(index, int(told.get("limit", 100)), told.get("paginationToken"))
     refuse(name not in index.imports, f"import {name} not found", 404)
     job = index.imports[name]
     if method == "DELETE":
         job["status"] = "Cancelled"
         return {}
-    if job["status"] == "Pending":
-        job["status"] = "InProgress"
-    elif job["status"] == "InProgress":
-        _finish(index, job)
+    for one in index.imports.values():
+        _further(index, one)
+    return _shown(job)
+
+
+def _shown(job: Json) -> Json:
     return {key: value for key, value in job.items() if not key.startswith("_")}
+
+
+def _listed(index: Index, limit: int, token: str | None) -> Json:
+    refuse(not 1 <= limit <= 100, "limit must be 1 to 100")
+    index.unlisted -= 1
+    if index.unlisted >= 0:
+        return {"data": []}
+    refuse(token is not None and token not in index.imports, "Invalid pagination token")
+    names = list(index.imports)
+    start = names.index(token) + 1 if token is not None else 0
+    page = names[start : start + limit]
+    more = {"pagination": {"next": page[-1]}} if start + limit < len(names) else {}
+    return {"data": [_shown(index.imports[name]) for name in page], **more}
 
 
 def _start(emulator: Emulator, index: Index, told: Json) -> Json:
@@ -58,6 +73,14 @@ def _start(emulator: Emulator, index: Index, told: Json) -> Json:
         "_error": emulator.import_error,
     }
     return {"id": name}
+
+
+def _further(index: Index, job: Json) -> None:
+    """Time passes for all jobs whenever one is looked at."""
+    if job["status"] == "Pending":
+        job["status"] = "InProgress"
+    elif job["status"] == "InProgress":
+        _finish(index, job)
 
 
 def _finish(index: Index, job: Json) -> None:

@@ -19,7 +19,9 @@ Space = dict[str, Record]
 
 @dataclass
 class Index:
-    """An index and its records by namespace; `unready` describes are answered before it is ready."""
+    """An index and its records by namespace; `unready` describes are answered before it is ready. `late`: ids that are
+    listed already and not yet fetched, with the number of requests for them that this lasts; `unlisted` lists of
+    imports are answered before they hold any."""
 
     name: str
     schema: Schema
@@ -31,6 +33,8 @@ class Index:
     expired: set[str] = field(default_factory=set)
     lock: threading.RLock = field(default_factory=threading.RLock)
     writes: int = 0
+    late: dict[str, int] = field(default_factory=dict)
+    unlisted: int = 0
     ordered: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
 
     def described(self) -> Json:
@@ -116,7 +120,12 @@ class Index:
         refuse(len(ids) > rules.MOST_FETCHED, f"at most {rules.MOST_FETCHED} ids per request, got {len(ids)}")
         with self.lock:
             space = self.space(name)
-            return [space[one] for one in map(rules.identity, ids) if one in space]
+            return [space[one] for one in map(rules.identity, ids) if one in space and not self._is_late(one)]
+
+    def _is_late(self, name: str) -> bool:
+        left = self.late.get(name, 0)
+        self.late[name] = left - 1
+        return left > 0
 
     def matched(
         self, name: str, conditions: object, limit: object, token: str | None, size: Callable[[Record], int]

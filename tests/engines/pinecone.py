@@ -36,8 +36,9 @@ class Emulator:
     """A project of Pinecone. `url` is its control plane; every index has a port of its own.
 
     `faults`: refusals that the next requests to indexes get, in this order. `asked`: what was asked of indexes, as
-    "METHOD /path". `broken`: paths that contain one of these get 503. `import_environment`: where S3 is, in the names
-    of its variables; `import_error`: what imports fail with.
+    "METHOD /path". `broken`: paths that contain one of these get 503. `lost`: what is answered with 503 though the work
+    was done, once each, as "METHOD /path"; `unheard`: the same before the work. `import_environment`: where S3 is, in
+    the names of its variables; `import_error`: what imports fail with.
     """
 
     def __init__(self, port: int = 0) -> None:
@@ -45,6 +46,8 @@ class Emulator:
         self.faults: list[Refusal] = []
         self.asked: list[str] = []
         self.broken: list[str] = []
+        self.lost: list[str] = []
+        self.unheard: list[str] = []
         self.longest_url = rules.MOST_URL
         self.key = KEY
         self.import_environment: dict[str, str] = {}
@@ -100,8 +103,10 @@ def _handler(emulator: Emulator, answer: Callable[[str, str, Json, bytes], Any])
             try:
                 _authorised(emulator, self.headers)
                 refuse(len(self.path) > emulator.longest_url, "URI too long", 414)
+                _once(emulator.unheard, f"{self.command} {parts.path}")
                 found = answer(self.command, parts.path, parse_qs(parts.query, keep_blank_values=True), body)
                 status, headers = 200, {}
+                _once(emulator.lost, f"{self.command} {parts.path}")
             except Refusal as error:
                 status, found = error.status, _error(error)
                 headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
@@ -126,6 +131,12 @@ def _handler(emulator: Emulator, answer: Callable[[str, str, Json, bytes], Any])
 def _authorised(emulator: Emulator, headers: Any) -> None:
     refuse(headers.get("Api-Key") != emulator.key, "Invalid API Key", 401)
     refuse(headers.get("X-Pinecone-Api-Version") != VERSION, "Unsupported API version")
+
+
+def _once(failing: list[str], asked: str) -> None:
+    if asked in failing:
+        failing.remove(asked)
+        raise Refusal(503, "The service is unavailable", 0.01)
 
 
 def _error(error: Refusal) -> Json:
