@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import ipaddress
 import re
 import sys
+import threading
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from vexarrow.errors import (
@@ -37,6 +39,8 @@ _TRANSIENT = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"
 _BROKEN = frozenset({"CANCELLED", "DATA_LOSS"})
 _REFUSED = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "ALREADY_EXISTS"})
 _SHOWN = 300
+# Channels to one address share a connection unless they are told not to.
+_OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
 _PORT = 6333
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -84,9 +88,20 @@ def address(location: Location) -> Address:
         )
     if not collection:
         raise UsageError("qdrant: which collection? Give --collection NAME or set QDRANT_COLLECTION")
-    tls = _boolean(location, "https", default=parts.scheme == "https")
+    key = location.option("api-key")
+    safe = parts.scheme == "https" or (parts.scheme == "qdrant" and bool(key) and not _is_loopback(parts.hostname))
+    tls = _boolean(location, "https", default=safe)
     shown = str(location) if target else f"qdrant collection {collection} at {redact(parts.geturl())}"
-    return Address(parts.hostname, _port(location, parts), tls, collection, location.option("api-key"), shown)
+    return Address(parts.hostname, _port(location, parts), tls, collection, key, shown)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _port(location: Location, parts: Any) -> int:
@@ -114,6 +129,25 @@ def creates(location: Location) -> bool:
     return _boolean(location, "auto-create", default=True)
 
 
+@dataclass(frozen=True)
+class _Line:
+    """A channel and its methods."""
+
+    channel: Any
+    methods: dict[str, Any] = field(default_factory=dict)
+
+
+class _Sent(NamedTuple):
+    """A request on its way."""
+
+    answer: Any
+    line: _Line
+
+    def cancel(self) -> None:
+        """Not wait for the answer any more."""
+        self.answer.cancel()
+
+
 class Client:
     """A server and one collection. Thread-safe; every request ends after `requests.timeout` seconds."""
 
@@ -121,15 +155,24 @@ class Client:
         self.at = at
         self.requests = requests
         self.pb = stubs()
-        name = f"[{at.host}]:{at.port}" if ":" in at.host else f"{at.host}:{at.port}"
-        options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        grpc = self.pb.grpc
-        if at.tls:
-            self._channel = grpc.secure_channel(name, grpc.ssl_channel_credentials(), options)
-        else:
-            self._channel = grpc.insecure_channel(name, options)
         self._metadata = (("api-key", at.key),) if at.key else ()
-        self._methods: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._lines = [_Line(self._channel())]
+
+    def _channel(self) -> Any:
+        at, grpc = self.at, self.pb.grpc
+        name = f"[{at.host}]:{at.port}" if ":" in at.host else f"{at.host}:{at.port}"
+        options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1), _OWN_CONNECTION]
+        if at.tls:
+            return grpc.secure_channel(name, grpc.ssl_channel_credentials(), options)
+        return grpc.insecure_channel(name, options)
+
+    def _leave(self, line: _Line) -> None:
+        """Make the next request on a connection of its own: one that was cut off without a word never answers again.
+        What other threads wait for on the old one may still come."""
+        with self._lock:
+            if line is self._lines[-1]:
+                self._lines.append(_Line(self._channel()))
 
     def call(self, method: str, request: Any, answer: Any = None) -> Any:
         """The answer of one method ("Points/Upsert") to a message or its bytes, with retries; as bytes where `answer`,
@@ -140,31 +183,36 @@ class Client:
         """The same without retries."""
         return self.result(self.begin(method, request, answer))
 
-    def begin(self, method: str, request: Any, answer: Any = None) -> Any:
+    def begin(self, method: str, request: Any, answer: Any = None) -> _Sent:
         """Send a request; its answer is waited for by `result`."""
         data = request if isinstance(request, bytes) else request.SerializeToString()
-        known = self._methods.get(method)
+        line = self._lines[-1]
+        known = line.methods.get(method)
         if known is None:
             read: Callable[[bytes], Any] | None = answer.FromString if answer is not None else None
-            known = self._channel.unary_unary(f"/qdrant.{method}", response_deserializer=read)
-            self._methods[method] = known
-        return known.future(data, timeout=self.requests.timeout, metadata=self._metadata)
+            known = line.channel.unary_unary(f"/qdrant.{method}", response_deserializer=read)
+            line.methods[method] = known
+        return _Sent(known.future(data, timeout=self.requests.timeout, metadata=self._metadata), line)
 
-    def result(self, sent: Any) -> Any:
+    def result(self, sent: _Sent) -> Any:
         """The answer to a request that was sent."""
         try:
-            return sent.result()
+            return sent.answer.result()
         except self.pb.grpc.RpcError as error:
+            if error.code().name == "DEADLINE_EXCEEDED":
+                self._leave(sent.line)
             raise self._translated(error) from None
         except self.pb.grpc.FutureCancelledError:
             raise TransientError(f"{self.at.place}: the request was cancelled") from None
 
     def _translated(self, error: Any) -> VexError:
-        code, text = error.code().name, (error.details() or "")[:_SHOWN]
+        code, text = error.code().name, error.details() or ""
         if self.at.key:
             text = text.replace(self.at.key, HIDDEN)
+        text = text[:_SHOWN]  # only now: a cut could leave half of the key
         if code == "UNAVAILABLE":
-            text = f"{text} (gRPC is looked for at {self.at.host}:{self.at.port}; --grpc-port says another)"
+            how = f"{self.at.host}:{self.at.port}, {'with' if self.at.tls else 'without'} TLS"
+            text = f"{text} (gRPC is looked for at {how}; --grpc-port and --https say otherwise)"
         text = f"{self.at.place}: {text or code}"
         if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):  # the latter is the answer of strict mode, too
             return AccessError(f"{text} ({code})")
@@ -207,7 +255,8 @@ class Client:
     def close(self) -> None:
         """End all connections, and requests that wait for another try."""
         self.requests.close()
-        self._channel.close()
+        for line in self._lines:
+            line.channel.close()
 
 
 def _retry_after(metadata: Any) -> float | None:

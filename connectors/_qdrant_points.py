@@ -35,15 +35,16 @@ def upsert(name: str, batch: pa.RecordBatch, ids: Ids, first: int, spaces: Seque
     first record."""
     columns = {one: batch.column(one) for one in batch.schema.names if one == MAIN or one.startswith(tuple(_FURTHER))}
     there, kept = vectors.encoded(columns, spaces, batch.num_rows)
+    main = next((space.name for space in spaces if space.column == MAIN), None)
     out = [field(b"\x0a", name.encode()), _WAIT]
     for row, values in enumerate(payload.pack(batch, SHAPE)):
         if payload.HIDDEN in values:
             _filterable(values)
         values.update(ids.kept[first + row])
         if kept[row]:
-            values[EXACT] = {column: one.text for column, one in kept[row].items()}
-            if MAIN in kept[row]:
-                values[NORM] = kept[row][MAIN].length
+            values[EXACT] = {space: one.text for space, one in kept[row].items()}
+            if main in kept[row]:
+                values[NORM] = kept[row][main].length
         identity, members, vector = ids.wire[first + row], entries(values, b"\x1a"), there[row]
         size = len(identity) + 2 + len(members) + len(vector)
         out += (b"\x1a", varint(size), b"\x0a", varint(len(identity)), identity, members, vector)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vexarrow.errors import SchemaError, UsageError
@@ -23,18 +23,20 @@ LOADING = "vexarrow_loading"
 
 @dataclass(frozen=True)
 class Space:
-    """One of the vectors that points of a collection have. `column` is where it is in a record batch."""
+    """One of the vectors that points of a collection have. `column` is where it is in a record batch, `datatype` what
+    the server holds, a name of the protocol's enum Datatype."""
 
     name: str
     kind: str
     dim: int | None
     metric: str | None
     column: str
+    datatype: str = "Default"
 
     @property
     def cosine(self) -> bool:
-        """True when the server brings vectors to length 1."""
-        return self.metric == "cosine" and self.kind != SPARSE
+        """True when the server brings vectors to length 1; it does not where it holds bytes."""
+        return self.metric == "cosine" and self.kind != SPARSE and self.datatype != "Uint8"
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def collection_of(info: Any, wanted: str | None, place: str) -> Collection:
     found = list(_found(info))
     dense = sorted((one for one in found if one.kind == DENSE), key=lambda one: one.name)
     main = _main(dense, wanted, place)
-    spaces = [one if one != main else Space(one.name, one.kind, one.dim, one.metric, MAIN) for one in found]
+    spaces = [one if one != main else replace(one, column=MAIN) for one in found]
     return Collection(spaces, next((one for one in spaces if one.column == MAIN), None), info)
 
 
@@ -85,8 +87,9 @@ def _found(info: Any) -> list[Space]:
     spaces = []
     for name, one in sorted(listed.items()):
         kind = MULTI if one.HasField("multivector_config") else DENSE
-        distance = metric(stubs().collections.Distance.Name(one.distance))
-        spaces.append(Space(name, kind, one.size, distance, _PREFIXES[kind] + name))
+        pb = stubs().collections
+        distance, datatype = metric(pb.Distance.Name(one.distance)), pb.Datatype.Name(one.datatype)
+        spaces.append(Space(name, kind, one.size, distance, _PREFIXES[kind] + name, datatype))
     names = sorted(params.sparse_vectors_config.map)
     return spaces + [Space(name, SPARSE, None, "dot", _PREFIXES[SPARSE] + name) for name in names]
 

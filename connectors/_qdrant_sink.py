@@ -17,7 +17,7 @@ from vexarrow.protocols import Description, Reject
 from ._qdrant_client import Client
 from ._qdrant_ids import ids_of
 from ._qdrant_points import STORE, upsert
-from ._qdrant_schema import LOADING, MAIN, Collection, collection_of, create_request, distance_of, parse
+from ._qdrant_schema import LOADING, MAIN, SPARSE, Collection, collection_of, create_request, distance_of, parse
 from ._qdrant_values import read
 
 _MOST_BYTES, _MOST_ROWS, _FEWEST_ROWS = 4 << 20, 1000, 64
@@ -80,18 +80,36 @@ class PointSink:
         main = self._vector_name or str(given.get("vector_name") or "") or ("vector" if named else "")
         distance = distance_of(self._plan.metric, self._client.at.place)
         request = create_request(self._client.at.collection, dim, distance, further, given, main)
-        pb, created = self._pb.collections, True
+        ours, found = self._make(request), self._look()
+        if found is not None and _like(found, request):
+            if dim is not None:
+                self._vector_name = main
+                found = collection_of(found.info, main, self._client.at.place)
+            if ours:
+                self._index_payload(given.get("payload_indexes"))
+                self._begin_bulk(found)
+        self._collection = found
+
+    def _make(self, request: Any) -> bool:
+        """Create the collection; False where another writer was faster.
+
+        A try whose answer was lost may have created it, and then the next one is refused. Where it was another writer
+        after all, all that follows is done twice and is the same then.
+        """
+        tries = 0
+
+        def attempt() -> None:
+            nonlocal tries
+            tries += 1
+            self._client.once("Collections/Create", request, self._pb.collections.CollectionOperationResponse)
+
         try:
-            self._client.call("Collections/Create", request, pb.CollectionOperationResponse)
+            self._client.requests.call(attempt)
         except Refused:
-            created = False  # another writer was faster, or the request makes no sense
             if self._look() is None:
-                raise
-        self._vector_name = main if dim is not None and created else self._vector_name
-        self._collection = self._look()
-        if created and self._collection is not None:
-            self._index_payload(given.get("payload_indexes"))
-            self._begin_bulk(self._collection)
+                raise  # the request makes no sense
+            return tries > 1
+        return True
 
     def _index_payload(self, carried: Any) -> None:
         """An index of the namespaces, by which the server keeps those of one together, and the source's indexes."""
@@ -237,6 +255,14 @@ def _distinct(
         else:
             last[point] = row
     return (None if len(last) == len(wire) else sorted(last.values())), rejects
+
+
+def _like(found: Collection, request: Any) -> bool:
+    """Whether a collection has the dense vectors that a CreateCollection asks for."""
+    config = request.vectors_config
+    asked = {"": config.params} if config.HasField("params") else dict(config.params_map.map.items())
+    there = {one.name: one.dim for one in found.spaces if one.kind != SPARSE}
+    return there == {name: one.size for name, one in asked.items()}
 
 
 def _at(reject: Reject, rows: Sequence[int]) -> Reject:

@@ -34,8 +34,8 @@ Texts = list[dict[str, str]]
 
 
 def encoded(columns: Mapping[str, pa.Array], spaces: Sequence[Space], rows: int) -> tuple[list[bytes], list[Any]]:
-    """The field `vectors` of every point, and what to keep of vectors that the collection would change, by column, None
-    for nothing. `columns` are the vector columns of the record batch that have a space."""
+    """The field `vectors` of every point, and what to keep of vectors that the collection would change, by the name of
+    the vector there. `columns` are the vector columns of the record batch that have a space."""
     kept: list[dict[str, exact.Kept]] = [{} for _ in range(rows)]
     named = [(space, columns[space.column]) for space in spaces if space.column in columns]
     if len(named) == 1 and named[0][0].kind == DENSE and not named[0][0].name:
@@ -68,9 +68,9 @@ def _matrix(
     if space.cosine and matrix.size:
         if not there.all():
             matrix = np.where(there[:, None], matrix, np.float32(0))
-        matrix, changed = exact.at_length_one(matrix)
+        matrix, changed = exact.at_length_one(matrix, space.datatype)
         for row, one in changed.items():
-            kept[row][space.column] = one
+            kept[row][space.name] = one
     return np.ascontiguousarray(matrix, "<f4"), there
 
 
@@ -94,9 +94,10 @@ def _multi(space: Space, column: pa.Array, kept: list[dict[str, exact.Kept]]) ->
             out.append(None)
             continue
         if space.cosine and matrix.size:
-            sent, changed = exact.at_length_one(matrix)
+            sent, changed = exact.at_length_one(matrix, space.datatype)
             if changed:
-                kept[row][space.column] = exact.Kept(0.0, exact.verbatim(matrix.astype("<f4").tobytes()))
+                tied = exact.tie(sent, space.datatype)
+                kept[row][space.name] = exact.Kept(0.0, exact.verbatim(matrix, tied))
             matrix = sent
         parts = [field(_DATA, field(_DATA, one.astype("<f4").tobytes())) for one in matrix]
         out.append(field(_MULTI, b"".join(parts)))
@@ -139,7 +140,7 @@ def decoded(raws: Sequence[bytes], spaces: Sequence[Space], kept: Sequence[Mappi
     if len(spaces) == 1 and spaces[0].kind == DENSE and not spaces[0].name:
         matrix = _uniform(raws, spaces[0].dim or 0)
         if matrix is not None:
-            texts = [one.get(spaces[0].column) for one in kept]
+            texts = [one.get(spaces[0].name) for one in kept]
             return {spaces[0].column: records.from_matrix(exact.restore(matrix, texts))}
     found = [_by_name(raw) for raw in raws]
     return {space.column: _READERS[space.kind](space, [one.get(space.name) for one in found], kept) for space in spaces}
@@ -184,7 +185,7 @@ def _read_dense(space: Space, found: list[Any], kept: Sequence[Mapping[str, Any]
     blank = bytes(size)
     raw = b"".join(one if is_there else blank for one, is_there in zip(data, valid, strict=True))
     matrix = np.frombuffer(raw, "<f4").reshape(len(found), space.dim or 0)
-    texts = [one.get(space.column) if is_there else None for one, is_there in zip(kept, valid, strict=True)]
+    texts = [one.get(space.name) if is_there else None for one, is_there in zip(kept, valid, strict=True)]
     return records.from_matrix(exact.restore(matrix, texts), valid)
 
 
@@ -193,8 +194,7 @@ def _read_multi(space: Space, found: list[Any], kept: Sequence[Mapping[str, Any]
     offsets, data, mask = [0], [], []
     for vector, texts in zip(found, kept, strict=True):
         raw = b"" if vector is None else _multi_data(vector)
-        held = exact.decoded(texts.get(space.column)) or b""
-        data.append(held[1:] if held[:1] == b"x" and len(held) == len(raw) + 1 else raw)
+        data.append(exact.restored(raw, texts.get(space.name)))
         mask.append(vector is None)
         offsets.append(offsets[-1] + len(raw) // (4 * dim))
     matrix = np.frombuffer(b"".join(data), "<f4").reshape(-1, dim)

@@ -12,8 +12,8 @@ What Qdrant does not hold as it is, is kept so that it comes back:
 - Floats of more than 15 digits in a payload come back with another last digit from Qdrant, integers beyond 64 bits not
   at all, very deep values neither: these are also, or only, in the JSON text under `__vex__` (see `vexarrow.payload`).
 - Collections with cosine distance bring vectors to length 1. Vectors of another length are kept: the length under
-  `__norm__`, for others to use, and under `__exact__` what it takes to restore every bit (`_qdrant_exact`). The server
-  leaves alone what is sent at length 1; should it not, vectors come back within rounding.
+  `__norm__`, for others to use, and under `__exact__` what it takes to restore every bit (`_qdrant_exact`), by the
+  name of the vector. It is tied to the vector that was sent: one that another program has put there is read as it is.
 - A collection with another datatype than float32 holds what fits that type, as its owner wished.
 - Members of the metadata come back in the order of their keys, because Qdrant gives them in any.
 - Sparse vectors come back sorted by their indices.
@@ -73,7 +73,10 @@ _OPTIONS = (
     Option(("collection",), "the collection", env=("QDRANT_COLLECTION",)),
     Option(("api-key",), "the API key", env=("QDRANT_API_KEY",), secret=True),
     Option(("grpc-port",), "the port of gRPC, that of REST + 1 where this is not given"),
-    Option(("https",), "true or false: TLS, where the URL does not tell"),
+    Option(
+        ("https",),
+        "true or false: TLS; else as the URL says, and for qdrant:// with a key where the host is not this one",
+    ),
     Option(("vector-name",), "which of several vectors is the vector of a record"),
     Option(("auto-create",), "false: do not create a collection that is missing", side="sink"),
     *FIELD_OPTIONS,

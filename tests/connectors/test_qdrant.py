@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from tests.test_npm import bits, npm, tool
 from vexarrow import records
 from vexarrow.engine import Plan, run
 from vexarrow.errors import AccessError, NotFound, SchemaError, TransientError, Unsupported, UsageError, VexError
+from vexarrow.location import Location
 from vexarrow.places import SOURCE, resolve
 from vexarrow.protocols import Description, Reject, Sink, Source, Target
 from vexarrow.selection import Selection
@@ -183,6 +185,55 @@ def test_vectors_of_a_cosine_collection_come_back_bit_by_bit(server: Server, nam
     assert np.allclose(lengths, 1)
 
 
+@pytest.mark.parametrize("dim", [3, 64])
+def test_a_vector_that_another_program_has_put_there_is_read_as_it_is(server: Server, name: str, dim: int) -> None:
+    """What was kept of the vector before is still in the payload: of 64 components as steps, of 3 huge ones whole."""
+    before = samples.vectors(8, dim) * np.float32(3 if dim == 64 else 1e15)
+    write(spot(server, name), samples.batch({"id": [str(row) for row in range(8)]}, vector=before))
+    unit = np.zeros(dim, "f4")
+    unit[1] = 1
+    held = points(server, name)
+    assert all("__exact__" in one["payload"] for one in held)
+    put(server, name, *({**one, "vector": unit.tolist()} for one in held[:4]))
+    (batch,) = read(spot(server, name))
+    found = dict(zip(batch.column("id").to_pylist(), records.matrix(batch.column("vector")), strict=True))
+    changed = {one["payload"]["__id__"] for one in held[:4]}
+    assert len(changed) == 4
+    for one, vector in found.items():
+        assert (vector == (unit if one in changed else before[int(one)])).all()
+    assert batch.column("metadata").null_count == 8
+
+
+def test_a_multi_vector_that_another_program_has_put_there_is_read_as_it_is(server: Server, name: str) -> None:
+    kind = pa.list_(records.vector_type(2))
+    plain = samples.batch({"text": ["a"]})
+    more = {"multi:m": pa.array([[[3.0, 4.0], [0.1, 0.7]]], kind)}
+    sample = records.build({one: plain.column(one) for one in records.BASE_NAMES}, plain.column("vector"), more=more)
+    with loading(spot(server, name), Description(dim=4, vectors={"multi:m": 2})) as sink:
+        sink.load(sample)
+        sink.finish()
+    (held,) = points(server, name)
+    put(server, name, {**held, "vector": {**held["vector"], "m": [[0.0, 1.0], [1.0, 0.0]]}})
+    (batch,) = read(spot(server, name))
+    assert batch.column("multi:m").to_pylist() == [[[0, 1], [1, 0]]]
+    assert batch.column("vector").to_pylist() == plain.column("vector").to_pylist()
+
+
+def test_a_collection_of_half_floats_keeps_the_lengths_and_one_of_bytes_the_bytes(server: Server, name: str) -> None:
+    create(server, name, vectors={"size": 16, "distance": "Cosine", "datatype": "float16"})
+    halves = samples.batch({"text": [None] * 20}, vector=samples.vectors(20, 16) * np.float32(5))
+    write(spot(server, name), halves)
+    (batch,) = read(spot(server, name))
+    order = [batch.column("id").to_pylist().index(one) for one in halves.column("id").to_pylist()]
+    found, sent = records.matrix(batch.column("vector"))[order], records.matrix(halves.column("vector"))
+    assert np.allclose(found, sent, atol=1e-3 * np.abs(sent).max())
+    server.rest("DELETE", f"/collections/{name}")
+    create(server, name, vectors={"size": 2, "distance": "Cosine", "datatype": "uint8"})
+    counts = samples.batch({"text": ["a", "b"]}, vector=np.array([[3, 4], [255, 0]], "f4"))
+    write(spot(server, name), counts)
+    assert bare(read(spot(server, name))) == bare([counts])
+
+
 def test_other_distances_keep_vectors_as_they_are(server: Server, name: str) -> None:
     for metric in ("dot", "euclidean", "manhattan"):
         place = spot(server, f"{name}-{metric}")
@@ -286,6 +337,21 @@ def test_the_vector_name_chooses_which_vector_is_that_of_a_record(server: Server
     assert second.column("vector:a").to_pylist() == [[1, 2], None]
     with pytest.raises(UsageError, match="'a', 'b'"):
         read(spot(server, name, {"vector-name": "c"}))
+
+
+def test_vectors_written_under_one_choice_are_read_exactly_under_another(server: Server, name: str) -> None:
+    create(server, name, vectors={one: {"size": 2, "distance": "Cosine"} for one in ("a", "b")})
+    first, second = np.array([[3, 4], [0, 7.3]], "f4"), np.array([[0, 5.1], [1e20, 1e20]], "f4")
+    plain = samples.batch({"text": ["x", "y"]}, vector=first)
+    columns = {one: plain.column(one) for one in records.BASE_NAMES}
+    sample = records.build(columns, plain.column("vector"), more={"vector:b": records.from_matrix(second)})
+    write(spot(server, name, vector_name="a"), sample)
+    (batch,) = read(spot(server, name, {"vector-name": "b"}))
+    order = [batch.column("text").to_pylist().index(text) for text in ("x", "y")]
+    assert (records.matrix(batch.column("vector"))[order] == second).all()
+    assert (records.matrix(batch.column("vector:a"))[order] == first).all()
+    norms = {one["payload"]["text"]: one["payload"]["__norm__"] for one in points(server, name)}
+    assert norms == {"x": pytest.approx(5), "y": pytest.approx(7.3)}
 
 
 def test_one_vector_is_written_under_the_name_that_is_chosen(server: Server, name: str) -> None:
@@ -618,6 +684,24 @@ def test_requests_that_fail_for_a_passing_reason_are_tried_again(emulated: Serve
     assert bare(read(spot(emulated, name))) == bare([samples.one()])
 
 
+def test_a_collection_whose_creation_was_not_answered_is_as_it_was_asked_for(emulated: Server, name: str) -> None:
+    """The next try is told that it is there already."""
+    emulated.fail("Collections/Create", "UNAVAILABLE", 1, retry_after=0, lost=True)
+    given = {"qdrant": {"vector_name": "z", "payload_indexes": {"n": {"data_type": "Integer"}}}}
+    with loading(spot(emulated, name), Description(dim=2, vectors={"vector:a": 2}, settings=given)) as sink:
+        config = info(emulated, name)
+        plain = samples.batch({"text": ["t"]}, vector=np.array([[1, 0]], "f4"))
+        columns = {one: plain.column(one) for one in records.BASE_NAMES}
+        more = {"vector:a": records.from_matrix(np.array([[0, 1]], "f4"))}
+        assert list(sink.load(records.build(columns, plain.column("vector"), more=more))) == []
+        sink.finish()
+    assert config["payload_schema"]["namespace"]["params"]["is_tenant"] is True
+    assert config["payload_schema"]["n"]["data_type"] == "integer"
+    assert config["config"]["optimizer_config"]["indexing_threshold"] == 0
+    assert [one["vector"] for one in points(emulated, name)] == [{"z": [1, 0], "a": [0, 1]}]
+    assert info(emulated, name)["config"]["optimizer_config"]["indexing_threshold"] > 0
+
+
 def test_after_the_last_try_the_error_is_raised(emulated: Server, name: str) -> None:
     write(spot(emulated, name), samples.one())
     emulated.fail("Points/Upsert", "UNAVAILABLE", 9, retry_after=0)
@@ -659,6 +743,35 @@ def test_a_wrong_key_is_an_error_that_does_not_show_it(server: Server, name: str
     assert not key or key not in str(caught.value)
     with pytest.raises(AccessError):
         write(Spot("qdrant", given, given), samples.one())
+
+
+def test_a_key_at_the_end_of_a_message_that_is_cut_is_not_shown_by_half(emulated: Server, name: str) -> None:
+    assert emulated.key
+    emulated.fail("Collections/Get", "PERMISSION_DENIED", message="x" * 290 + emulated.key)
+    with pytest.raises(AccessError) as caught:
+        read(spot(emulated, name))
+    assert "xxx" in str(caught.value)
+    assert emulated.key[:5] not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "given", "tls"),
+    [
+        ("qdrant://xyz.cloud.qdrant.io:6333/c", {"api-key": "k"}, True),
+        ("qdrant://10.0.0.7/c", {"api-key": "k"}, True),
+        ("qdrant://10.0.0.7/c", {"api-key": "k", "https": "false"}, False),
+        ("qdrant://10.0.0.7/c", {}, False),
+        ("qdrant://127.0.0.1/c", {"api-key": "k"}, False),
+        ("qdrant://[::1]:6333/c", {"api-key": "k"}, False),
+        ("qdrant://localhost/c", {"api-key": "k"}, False),
+        ("qdrant://localhost/c", {"api-key": "k", "https": "true"}, True),
+    ],
+)
+def test_a_key_goes_to_other_machines_by_tls_alone_unless_one_says_so(
+    uri: str, given: dict[str, str], tls: bool
+) -> None:
+    client = importlib.import_module("vexarrow.connectors._qdrant_client")
+    assert client.address(Location("qdrant", uri, given)).tls is tls
 
 
 def test_a_missing_collection_is_named(server: Server, name: str) -> None:

@@ -185,14 +185,19 @@ class Engine:
         self.version = "1.19.0"
         self.old_vectors = False
 
-    def enter(self, method: str) -> None:
-        """Count a call, and fail it if that is what a test has asked for."""
+    def enter(self, method: str) -> Fault | None:
+        """Count a call, and fail it if that is what a test has asked for. The fault that is returned is the answer when
+        the work is done ("lost")."""
         with self.lock:
             self.calls[method] += 1
             for fault in self.faults:
                 if fault["method"] == method and fault["times"] > 0:
                     fault["times"] -= 1
-                    raise Fault(Code[fault["code"]], fault.get("message", "injected"), fault.get("retry_after"))
+                    made = Fault(Code[fault["code"]], fault.get("message", "injected"), fault.get("retry_after"))
+                    if not fault.get("lost"):
+                        raise made
+                    return made
+        return None
 
     def get(self, name: str) -> Collection:
         with self.lock:

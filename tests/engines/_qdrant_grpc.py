@@ -154,8 +154,11 @@ def _facet(value: Any) -> Any:
 def answered(engine: Engine, method: str, context: Any, work: Callable[[], Any]) -> Any:
     """The answer of a method, or its error as a status."""
     try:
-        engine.enter(method)
-        return work()
+        lost = engine.enter(method)
+        answer = work()
+        if lost is not None:
+            raise lost
+        return answer
     except Fault as fault:
         if fault.retry_after is not None:
             context.set_trailing_metadata((("retry-after", str(fault.retry_after)),))
