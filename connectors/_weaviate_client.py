@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -25,6 +27,7 @@ from vexarrow.patience import Requests
 from ._weaviate_wire import Call, messages, stub
 
 GRPC_PORT = 50051
+_SHOWN = 300  # characters of what a server says
 _CLOUD = (".weaviate.network", ".weaviate.cloud")
 _CLASS = re.compile(r"[A-Z][_0-9A-Za-z]{0,254}")
 TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -72,10 +75,21 @@ def _from_uri(location: Location) -> tuple[str, str]:
     except ValueError:
         raise UsageError(f"{location}: the port is no number") from None
     host = parts.hostname or "localhost"
-    secure = port == 443 or host.endswith(_CLOUD) or (location.option("tls") or "false").lower() not in ("false", "0")
+    said = (location.option("tls") or "").lower()
+    # A key never goes in the clear over a network, unless somebody says so.
+    secure = port == 443 or host.endswith(_CLOUD) or (bool(location.option("api-key")) and not _is_loopback(host))
+    secure = said not in ("false", "0", "no") if said else secure
     bracketed = f"[{host}]" if ":" in host else host
     address = f"https://{bracketed}:{port or 443}" if secure else f"http://{bracketed}:{port or 8080}"
     return address, path or location.option("collection") or ""
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether what is sent to a host stays on this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _checked(url: str) -> Any:
@@ -119,6 +133,14 @@ def class_name(name: str) -> str:
     return capital
 
 
+@dataclass(frozen=True)
+class _Line:
+    """A gRPC channel and the calls that were made on it."""
+
+    channel: Any
+    stubs: dict[str, Callable[..., Any]] = field(default_factory=dict)
+
+
 class Client:
     """A class on a server. Thread-safe. `place` names it in messages. Raises UsageError, MissingDependency."""
 
@@ -135,8 +157,8 @@ class Client:
             timeout=self.requests.timeout,
             connections=max(self.requests.concurrency, 4),
         )
-        self._channel = _channel(self.address)
-        self._stubs: dict[str, Callable[..., Any]] = {}
+        self._lines = [_Line(_channel(self.address))]
+        self._lock = threading.Lock()
 
     @property
     def collection(self) -> str:
@@ -175,16 +197,26 @@ class Client:
         """One try of a gRPC call. Raises AccessError, NotFound, TransientError, Refused, VexError."""
         import grpc
 
-        method = self._stubs.get(name) or self._stubs.setdefault(name, stub(self._channel, name))
+        line = self._lines[-1]
+        method = line.stubs.get(name) or line.stubs.setdefault(name, stub(line.channel, name))
         try:
             return method(request, timeout=self.requests.timeout, metadata=self._metadata)
         except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._leave(line)
             raise self._translated(error, name) from None
+
+    def _leave(self, line: _Line) -> None:
+        """Make the next call on a connection of its own: one that was cut off without a word never answers again.
+        What other threads wait for on the old one may still come."""
+        with self._lock:
+            if line is self._lines[-1]:
+                self._lines.append(_Line(_channel(self.address)))
 
     def _translated(self, error: Any, name: str) -> VexError:
         import grpc
 
-        code, said = error.code(), self._hidden(error.details() or "")[:300]
+        code, said = error.code(), self.hidden(error.details() or "")
         text = f"{self.place}: {name}: {code.name}: {said}"
         # Weaviate 1.39 says UNKNOWN where gRPC has codes of its own, and "unauthorized" in its message.
         if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED) or _DENIED.search(said):
@@ -193,7 +225,8 @@ class Client:
             return Refused(text)
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
             return TransientError(text, _pushback(error), throttled=True)
-        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED):
+        codes = grpc.StatusCode
+        if code in (codes.UNAVAILABLE, codes.DEADLINE_EXCEEDED, codes.ABORTED, codes.CANCELLED):
             return TransientError(self._unreachable(text, said), _pushback(error))
         if passing(said):
             return TransientError(text, _pushback(error))
@@ -205,16 +238,18 @@ class Client:
             return f"{self.place}: no gRPC answers at {self.address.grpc} (--grpc-port or --grpc-url says where it is)"
         return text
 
-    def _hidden(self, text: str) -> str:
+    def hidden(self, text: str) -> str:
+        """What a server said, fit for messages: without the key, and of some length."""
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        return text
+        return text[:_SHOWN]
 
     def close(self) -> None:
         """Close all connections."""
         self.requests.close()
         self._http.close()
-        self._channel.close()
+        for line in self._lines:
+            line.channel.close()
 
 
 def _channel(address: Address) -> Any:
@@ -225,7 +260,11 @@ def _channel(address: Address) -> Any:
         messages()
     except ImportError:
         raise MissingDependency("weaviate needs grpcio and protobuf: pip install 'vexarrow[weaviate]'") from None
-    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    options = [
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.use_local_subchannel_pool", 1),  # else channels to one address share a connection
+    ]
     if address.secure:
         return grpc.secure_channel(address.grpc, grpc.ssl_channel_credentials(), options)
     return grpc.insecure_channel(address.grpc, options)

@@ -10,7 +10,7 @@ from vexarrow.protocols import Description
 
 from ._weaviate_client import Client
 from ._weaviate_requests import search
-from ._weaviate_schema import STORE, Layout
+from ._weaviate_schema import READABLE, STORE, Layout
 from ._weaviate_wire import messages
 
 _PROBED = 25
@@ -47,12 +47,14 @@ class Probe:
 
 
 def described(client: Client, layout: Layout, location: Location, tenants: Sequence[str] | None = None) -> Description:
-    """What is known of a class."""
+    """What is known of a class, or of some of its tenants. Activates none."""
     main = layout.main(location.option("vector-name"), client.place)
     known = client.tenants() if layout.tenants else []
     if tenants is None:
-        tenants = [name for name, state in known if layout.readable(name, state)] if layout.tenants else [""]
-    probe = Probe(client, layout, main, tenants)
+        tenants = [name for name, _ in known] if layout.tenants else [""]
+    states = dict(known)
+    active = [name for name in tenants if not layout.tenants or states.get(name) in READABLE]
+    probe = Probe(client, layout, main, active)
     unread = [name for name, state in known if not layout.readable(name, state)]
     details: dict[str, object] = {
         "properties": {name: kinds[0] for name, kinds in layout.properties.items()},
@@ -66,7 +68,7 @@ def described(client: Client, layout: Layout, location: Location, tenants: Seque
     return Description(
         dim=probe.dim,
         metric=layout.metric(main),
-        rows=_count(client, tenants),
+        rows=_count(client, active) if len(active) == len(tenants) else None,
         id_type="string" if location.option("id-field") else layout.id_type,
         source_store=STORE,
         vectors=further,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from vexarrow.delivery import Rows, by_size, deliver, last_of_each
 from vexarrow.errors import NotFound, SchemaError, TransientError, UsageError
 from vexarrow.ids import ORIGINAL_ID, SCHEMES
 from vexarrow.location import Location
+from vexarrow.metrics import metric
 from vexarrow.payload import HIDDEN
 from vexarrow.protocols import Description, Reject
 
@@ -44,6 +46,12 @@ class ClassSink:
         self._known: set[str] = set()
         self._plan = Description()
 
+    @property
+    def by_namespace(self) -> bool:
+        """Whether namespaces are tenants, in each of which an id is another record."""
+        tenants = self._by_tenant if self._layout is None else self._layout.tenants
+        return tenants and self._tenant is None
+
     # -- the class ----------------------------------------------------------------------------------------
 
     def existing(self) -> Description | None:
@@ -55,10 +63,10 @@ class ClassSink:
         """Create the class, or add what of ours it lacks. Raises NotFound with --auto-create false."""
         schema = self._client.schema()
         self._plan = plan
-        found = None
         if schema is None:
-            self._created(plan)
-        else:
+            schema = self._created(plan)
+        found = None
+        if schema is not None:
             found = described(self._client, Layout.of(schema), self._location)
             self._completed(Layout.of(schema), plan)
         layout = self._reload()
@@ -72,14 +80,27 @@ class ClassSink:
             source_store=STORE,
         )
 
-    def _created(self, plan: Description) -> None:
+    def _created(self, plan: Description) -> dict[str, Any] | None:
+        """Create the class. The class that is there when another run was faster, or when the answer to an earlier try
+        was lost; else None."""
         if not self._create:
             raise NotFound(f"{self._client.place} is not there, and --auto-create false forbids to create it")
         tenants = self._by_tenant or self._tenant is not None
         body = new_class(self._client.collection, plan, tenants=tenants)
         if tenants and self._tenant is not None:
             body["properties"].append(prop("namespace"))
-        self._client.change("POST", "/v1/schema", body)
+        try:
+            self._client.change("POST", "/v1/schema", body)
+        except SchemaError:
+            schema = self._client.schema()
+            if schema is None:
+                raise
+            layout = Layout.of(schema)
+            there = layout.metric(layout.main(self._location.option("vector-name"), self._client.place))
+            if there != metric(plan.metric or "cosine"):
+                raise SchemaError(f"{self._client.place} was created meanwhile, with the metric {there}") from None
+            return schema
+        return None
 
     def _completed(self, layout: Layout, plan: Description) -> None:
         """Add the properties that records of ours need and a class of somebody else lacks."""
@@ -92,10 +113,18 @@ class ClassSink:
             if name in layout.properties or (name == "namespace" and by_tenant):
                 continue
             body = prop(name, plan.id_type if not layout.properties else "string")
-            self._client.change("POST", f"{self._path}/properties", body)
+            self._add_property(body)
         for name in (ORIGINAL_ID, HIDDEN):
             if name in layout.properties and not layout.holds(name):
                 raise SchemaError(f"{self._client.place}: its property {name} is no text")
+
+    def _add_property(self, body: dict[str, Any]) -> None:
+        try:
+            self._client.change("POST", f"{self._path}/properties", body)
+        except SchemaError:
+            schema = self._client.schema()  # it is there when another run was faster, or an answer was lost
+            if schema is None or body["name"] not in Layout.of(schema).properties:
+                raise
 
     @property
     def _path(self) -> str:
@@ -185,10 +214,13 @@ class _Sending:
                 again.append((rows[error.index], error.error))
             else:
                 row = rows[error.index]
-                self._rejects[row] = Reject("refused", f"{self._client.place}: {error.error}", row=row)
+                self._rejects[row] = Reject(
+                    "refused", f"{self._client.place}: {self._client.hidden(error.error)}", row=row
+                )
         self._left[key] = sorted(row for row, _ in again)
         if again:
-            raise TransientError(f"{self._client.place}: {len(again)} objects were not taken: {again[0][1][:300]}")
+            said = self._client.hidden(again[0][1])
+            raise TransientError(f"{self._client.place}: {len(again)} objects were not taken: {said}")
 
 
 def _choice(location: Location, name: str, known: Sequence[str]) -> str:

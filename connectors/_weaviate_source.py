@@ -50,16 +50,24 @@ class ClassSource:
         self._layout = Layout.of(schema)
         self._main = self._layout.main(location.option("vector-name"), client.place)
         self._tenants = _tenants(client, self._layout, location.option("tenant"), wanted)
-        probe = Probe(client, self._layout, self._main, self._tenants)
-        self._dim, self._dims = probe.dim, probe.dims
-        self._reader = Reader(self._layout, self._main, Found.of(location), self._dims)
-        self._lock = threading.Lock()
+        self._made: Reader | None = None
+        self._lock, self._making = threading.Lock(), threading.Lock()
         self._limit = LARGEST_PAGE
         self._found = found_by_namespace(client, self._layout, wanted)
 
     def describe(self) -> Description:
-        """Counted by the server; dimensions are those of the first objects that have vectors."""
+        """Counted by the server; dimensions are those of the first objects that have vectors. Both are not known of
+        tenants that reading would activate."""
         return described(self._client, self._layout, self._location, self._tenants)
+
+    @property
+    def _reader(self) -> Reader:
+        """Made when something is read: it looks at objects, and so activates tenants."""
+        with self._making:
+            if self._made is None:
+                dims = Probe(self._client, self._layout, self._main, self._tenants).dims
+                self._made = Reader(self._layout, self._main, Found.of(self._location), dims)
+            return self._made
 
     # -- partitions ---------------------------------------------------------------------------------------
 
@@ -107,8 +115,14 @@ class ClassSource:
 
     def _pages(self, tenant: str, before: str, last: str, rows: int) -> list[tuple[Page, int]]:
         """The pages that were made of the objects from one UUID to another, once more."""
-        results = [one for one in self._search(tenant, before, rows) if one.metadata.id <= last]
-        return self._split(tenant, before, results)
+        results: list[Any] = []
+        position = before
+        # One answer may hold fewer of them than the first time, or others that were not there.
+        while position < last:
+            found = self._search(tenant, position, rows)
+            results += (one for one in found if one.metadata.id <= last)
+            position = found[-1].metadata.id if found else last
+        return self._split(tenant, before, results) if results else []
 
     def _split(self, tenant: str, before: str, results: Sequence[Any]) -> list[tuple[Page, int]]:
         """Pages, each with its dimension. The last one's cursor is the last UUID."""
@@ -166,15 +180,16 @@ def _tenants(client: Client, layout: Layout, only: str | None, wanted: Selection
     if only is not None and only not in known:
         raise NotFound(f"{client.place} has no tenant {only}")
     named = {only} if only is not None else set(known)
-    asked = only is not None
-    if not asked and wanted.namespaces is not None and not layout.holds("namespace"):
+    if only is None and wanted.namespaces is not None and not layout.holds("namespace"):
         named &= {tenant_of(name) for name in wanted.namespaces}
-        asked = True
-    readable = [name for name in sorted(named) if layout.readable(name, known[name])]
-    if asked and len(readable) < len(named):
-        missing = sorted(named - set(readable))[0]
-        raise AccessError(f"{client.place}: the tenant {missing} is {known[missing]}: activate it to read it")
-    return readable
+    unread = [name for name in sorted(named) if not layout.readable(name, known[name])]
+    if unread:
+        more = f", and {len(unread) - 1} more are not active" if len(unread) > 1 else ""
+        raise AccessError(
+            f"{client.place}: the tenant {unread[0]} is {known[unread[0]]}{more}: activate what is to be read, or "
+            "choose tenants with --tenant or --namespace"
+        )
+    return sorted(named)
 
 
 def _key(first: str, last: str, at: int, of: int) -> str:

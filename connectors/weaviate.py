@@ -2,6 +2,8 @@
 
     weaviate://host:8080/Notes?grpc_port=50051        --to weaviate --url https://host --collection Notes
 
+A `weaviate://` address with an API key is spoken to with TLS, unless the host is this machine: `--tls false` undoes it.
+
 **Ids** are UUIDs. An id that is none becomes the UUIDv5 of the URL namespace (`--id-scheme weaviate`: of the DNS
 namespace, as Weaviate's own helper), and is kept in the property `__id__`; what kind ids were is noted there, so that
 integers are integers again when they are read.
@@ -15,7 +17,8 @@ another Weaviate. What else a class lacks for our records is added to it, nothin
 of the metadata: numbers, booleans, arrays and objects as such, dates, UUIDs and blobs (base64) as text, geo coordinates
 and phone numbers as objects, cross-references as lists of beacons.
 
-**Tenants** are namespaces. Of a class with tenants all active ones are read; `vex inspect` names the inactive ones.
+**Tenants** are namespaces. Of a class with tenants all are read; one that is not active is an error, unless the server
+activates it by itself or others are chosen with `--tenant` or `--namespace`. Nothing but reading activates tenants.
 `--namespace-as tenant` creates a class with a tenant for each namespace, where an id is another record in each of
 them; a namespace that is no name of a tenant gets one of a hash, and stays what it was. `--tenant` reads or writes one
 tenant alone, where namespaces are a property. `--namespace` reads its tenant alone; in a class of ours without tenants
@@ -70,7 +73,11 @@ _OPTIONS = (
     Option(("api-key",), "an API key, or a bearer token", env=("WEAVIATE_API_KEY",), secret=True),
     Option(("grpc-port", "grpc"), "the port of gRPC (default: 50051, 443 for Weaviate Cloud)"),
     Option(("grpc-url",), "where gRPC is, when it is another host: host:port, or grpcs://host:port with TLS"),
-    Option(("tls",), "speak TLS with the server of a weaviate:// address", flag=True),
+    Option(
+        ("tls",),
+        "TLS with the server of a weaviate:// address; with an API key false alone undoes it, but for this machine",
+        flag=True,
+    ),
     Option(("tenant",), "one tenant alone"),
     Option(("vector-name",), "the named vector that is the records' vector"),
     Option(

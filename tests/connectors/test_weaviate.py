@@ -13,6 +13,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,8 +24,10 @@ import pytest
 
 import vexarrow
 from tests.commands import json_lines, vex
+from tests.engines.proxy import HTTP_FAULTS, Script, http_proxy
 from tests.engines.weaviate import Emulator, Weaviate, weaviate_emulator, weaviate_server
 from vexarrow import records
+from vexarrow.engine import Plan, run
 from vexarrow.errors import (
     AccessError,
     NotFound,
@@ -280,6 +283,30 @@ def test_an_address_says_where_rest_and_grpc_are(
 ) -> None:
     address = internal("client").Address
     assert address.of(Location("weaviate", target, options)) == address(url, grpc_at, secure, "Notes")
+
+
+@pytest.mark.parametrize(
+    ("target", "tls", "url", "secure"),
+    [
+        ("weaviate://h/Notes", None, "https://h:443", True),
+        ("weaviate://h:8080/Notes", None, "https://h:8080", True),
+        ("weaviate://h:8080/Notes", "false", "http://h:8080", False),
+        ("weaviate://10.0.0.1:8080/Notes", "true", "https://10.0.0.1:8080", True),
+        ("weaviate://10.0.0.1:8080/Notes", None, "https://10.0.0.1:8080", True),
+        ("weaviate://localhost:8080/Notes", None, "http://localhost:8080", False),
+        ("weaviate://a.localhost/Notes", None, "http://a.localhost:8080", False),
+        ("weaviate://127.0.0.9:8080/Notes", None, "http://127.0.0.9:8080", False),
+        ("weaviate://[::1]:8080/Notes", None, "http://[::1]:8080", False),
+        ("weaviate://[::1]:8080/Notes", "true", "https://[::1]:8080", True),
+        ("weaviate://localhost.evil.org:8080/Notes", None, "https://localhost.evil.org:8080", True),
+    ],
+)
+def test_a_key_goes_to_other_machines_with_tls_unless_that_is_forbidden(
+    target: str, tls: str | None, url: str, secure: bool
+) -> None:
+    options = {"api-key": KEY, **({"tls": tls} if tls else {})}
+    address = internal("client").Address.of(Location("weaviate", target, options))
+    assert (address.url, address.secure) == (url, secure)
 
 
 @pytest.mark.parametrize(
@@ -629,6 +656,7 @@ def test_the_server_finds_the_records_of_a_namespace(faulty: Weaviate, emulator:
     name = next(fresh(faulty))
     write(spot(faulty, name), samples.many(200))
     with spot(faulty, name).source().source(Selection(namespaces=("b", "c"))) as source:
+        next(iter(source.extract(source.partitions(1)[0], rows=30)))  # which looks at the dimensions first
         emulator.faults.seen.clear()
         batches = [page.batch for part in source.partitions(3) for page in resumed_everywhere(source, part, 30)]
     asked = [request for call, request in emulator.faults.seen if call == "Search"]
@@ -671,26 +699,88 @@ def test_tenants_of_others_are_namespaces(server: Weaviate, name: str) -> None:
     assert [fact.text for fact in found(spot(server, name, "tenant=right"))] == ["t1", "t2"]
 
 
-def test_tenants_that_are_not_active_are_named_and_not_read(server: Weaviate, name: str) -> None:
-    create(
-        server,
-        name,
-        vectorizer="none",
-        multiTenancyConfig={"enabled": True},
-        properties=[{"name": "text", "dataType": ["text"]}],
-    )
-    rest(server, "POST", f"/v1/schema/{name}/tenants", [{"name": "left"}, {"name": "right"}])
-    insert(server, name, {"id": str(uuid.UUID(int=1)), "tenant": "left", "vector": [1, 2], "properties": {"text": "x"}})
-    rest(server, "PUT", f"/v1/schema/{name}/tenants", [{"name": "right", "activityStatus": "COLD"}])
-    assert [fact.text for fact in found(spot(server, name))] == ["x"]
-    with spot(server, name).source().source(Selection()) as source:
-        assert source.describe().details["inactive_tenants"] == ["right"]
-    with pytest.raises(AccessError, match="activate"):
-        read(spot(server, name, "tenant=right"))
-    with pytest.raises(AccessError, match="activate"):
-        read(spot(server, name), selection=Selection(namespaces=("right",)))
+def with_tenants(server: Weaviate, name: str, states: dict[str, str], **tenancy: bool) -> None:
+    """A class with a record in each of these tenants, which then are in these states."""
+    text = [{"name": "text", "dataType": ["text"]}]
+    create(server, name, vectorizer="none", multiTenancyConfig={"enabled": True, **tenancy}, properties=text)
+    rest(server, "POST", f"/v1/schema/{name}/tenants", [{"name": one} for one in states])
+    for at, one in enumerate(states):
+        body = {"id": str(uuid.UUID(int=at + 1)), "tenant": one, "vector": [1, 2], "properties": {"text": f"in {one}"}}
+        insert(server, name, body)
+    changed = [{"name": one, "activityStatus": state} for one, state in states.items() if state != "HOT"]
+    rest(server, "PUT", f"/v1/schema/{name}/tenants", changed)
+
+
+def states(server: Weaviate, name: str) -> dict[str, str]:
+    """What each tenant is, in the older words."""
+    older = {"ACTIVE": "HOT", "INACTIVE": "COLD"}
+    listed = rest(server, "GET", f"/v1/schema/{name}/tenants")
+    return {one["name"]: older.get(one["activityStatus"], one["activityStatus"]) for one in listed}
+
+
+def test_tenants_that_are_not_active_are_an_error_unless_others_were_chosen(
+    server: Weaviate, name: str, tmp_path: Path
+) -> None:
+    with_tenants(server, name, {"left": "HOT", "right": "COLD", "second": "COLD"})
+    out = tmp_path / "out.vmig.jsonl"
+    for attempt in (
+        lambda: read(spot(server, name)),
+        lambda: vexarrow.copy(server.uri(name), str(out)),
+        lambda: read(spot(server, name), selection=Selection(namespaces=("left", "right", "second"))),
+    ):
+        with pytest.raises(AccessError, match="tenant right is COLD, and 1 more are not active: activate"):
+            attempt()
+    assert not out.exists()
+    with pytest.raises(AccessError, match="tenant second is COLD: activate"):
+        read(spot(server, name, "tenant=second"))
     with pytest.raises(NotFound, match="no tenant other"):
         read(spot(server, name, "tenant=other"))
+    assert [fact.text for fact in found(spot(server, name, "tenant=left"))] == ["in left"]
+    assert [fact.text for fact in found(spot(server, name), selection=Selection(namespaces=("left",)))] == ["in left"]
+
+
+def test_a_target_tells_of_its_active_tenants_alone(server: Weaviate, name: str) -> None:
+    with_tenants(server, name, {"left": "HOT", "right": "COLD"})
+    with spot(server, name).target().sink() as sink:
+        there = sink.existing()  # type: ignore[attr-defined]
+    assert (there.dim, there.rows, there.details["inactive_tenants"]) == (2, None, ["right"])
+
+
+@pytest.mark.parametrize("state", ["HOT", "COLD"])
+def test_nothing_but_reading_activates_tenants(server: Weaviate, name: str, tmp_path: Path, state: str) -> None:
+    before = {"left": state, "right": "COLD"}
+    with_tenants(server, name, before, autoTenantActivation=True)
+    source, out = tmp_path / "in.vmig.jsonl", tmp_path / "out.vmig.jsonl"
+    source.write_text('{"id":"a","text":"x","vector":[1,2]}\n')
+    vex("import", "--from", source, "--to", server.uri(name), *key_of(server), "--dry-run").ok()
+    vex("export", "--from", server.uri(name), *key_of(server), "--output", out, "--dry-run").ok()
+    with spot(server, name).target().sink() as sink:
+        sink.prepare(Description(dim=2))
+    assert states(server, name) == before
+    vex("export", "--from", server.uri(name), *key_of(server), "--output", out).ok()
+    assert sorted(one["text"] for one in json_lines(out)) == ["in left", "in right"]
+
+
+def test_an_id_in_two_tenants_is_two_records_and_in_a_property_one(server: Weaviate, name: str, tmp_path: Path) -> None:
+    source, other = tmp_path / "in.vmig.jsonl", f"{name}B"
+    lines = [{"id": "a", "text": "x", "vector": [1, 2], "namespace": one} for one in ("left", "right")]
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with_tenants(server, other, {"left": "HOT"}, autoTenantCreation=True)
+    try:
+        assert not warnings_of(source, spot(server, name, namespace_as="tenant"))
+        assert not warnings_of(source, spot(server, other))
+        (warning,) = warnings_of(source, spot(server, other, tenant="mine"))
+        assert "1 records had the id of an earlier one" in warning
+    finally:
+        rest(server, "DELETE", f"/v1/schema/{other}")
+    rest(server, "DELETE", f"/v1/schema/{name}")
+    (warning,) = warnings_of(source, spot(server, name))
+    assert "1 records had the id of an earlier one" in warning
+
+
+def warnings_of(source: Path, target: Spot) -> Sequence[str]:
+    """What a run warns of that loads a file."""
+    return run(Plan(Spot(str(source)).source(), target.target())).warnings
 
 
 def test_one_tenant_alone_is_written_and_keeps_its_namespaces(server: Weaviate, name: str) -> None:
@@ -752,6 +842,46 @@ def test_reading_goes_on_between_the_dimensions_of_a_page(faulty: Weaviate, emul
             whole = resumed_everywhere(source, part, rows)
             assert sum(page.batch.num_rows for page in whole) == 12
             assert sum(page.batch.column("vector").null_count for page in whole) == 3
+
+
+def several_dimensions(server: Weaviate, emulator: Emulator, name: str, numbers: Sequence[int]) -> None:
+    """Objects of vectors of 2, 3 and 4 dimensions in turn."""
+    for at in numbers:
+        emulator.store.classes[name].shards[""].dims.clear()
+        insert(server, name, {"id": str(uuid.UUID(int=at)), "vector": [1.0] * (2 + at % 3)})
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 100])
+def test_reading_goes_on_in_smaller_pages_between_the_dimensions_of_a_page(
+    faulty: Weaviate, emulator: Emulator, rows: int
+) -> None:
+    name = next(fresh(faulty))
+    create(faulty, name, vectorizer="none")
+    several_dimensions(faulty, emulator, name, range(10, 130, 10))
+    with spot(faulty, name).source().source(Selection()) as source:
+        (part,) = source.partitions(1)
+        first, second, _ = pages(source, part, 100)
+        several_dimensions(faulty, emulator, name, range(11, 80, 9))  # meanwhile
+        known = set(first.batch.column("id").to_pylist())
+        for page in (first, second):
+            known |= set(page.batch.column("id").to_pylist())
+            rest_of_it = source.extract(part, rows=rows, after=page.cursor)
+            ids = known | {one for more in rest_of_it for one in more.batch.column("id").to_pylist()}
+            assert {str(uuid.UUID(int=at)) for at in range(10, 130, 10)} <= ids
+
+
+def test_reading_goes_on_where_the_rest_of_a_page_was_deleted(faulty: Weaviate, emulator: Emulator) -> None:
+    name = next(fresh(faulty))
+    create(faulty, name, vectorizer="none")
+    several_dimensions(faulty, emulator, name, range(1, 7))
+    with spot(faulty, name).source().source(Selection()) as source:
+        (part,) = source.partitions(1)
+        first = next(iter(source.extract(part, rows=6)))
+        for at in range(1, 7):
+            rest(faulty, "DELETE", f"/v1/objects/{name}/{uuid.UUID(int=at)}")
+        several_dimensions(faulty, emulator, name, [9])
+        (last,) = source.extract(part, rows=6, after=first.cursor)
+    assert last.batch.column("id").to_pylist() == [str(uuid.UUID(int=9))]
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "/", "/abc", "/00000000-0000-0000-0000-000000000001/5", "a/b/c/d/e"])
@@ -936,7 +1066,41 @@ def test_grpc_that_is_not_there_is_named_with_the_option_that_says_where(server:
         read(Spot(wrong, source_options={"retries": "0", **({"api-key": server.key} if server.key else {})}))
 
 
-@pytest.mark.parametrize("code", [UNAVAILABLE, EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED])
+def test_what_was_created_is_there_when_the_answer_was_lost(faulty: Weaviate, emulator: Emulator) -> None:
+    """Of a class, its tenants and the properties that it lacked."""
+    name, other = next(fresh(faulty)), next(fresh(faulty))
+    whole = [{"name": one, "dataType": ["text"]} for one in ("text", "model", "namespace", "metadata", "source_store")]
+    create(faulty, other, vectorizer="none", properties=whole)
+    lost = Script([HTTP_FAULTS["503 after the work"]], every=1, in_a_row=1)
+    with http_proxy(faulty.url, lost) as address:
+        proxied = replace(faulty, url=address)
+        assert write(spot(proxied, name, namespace_as="tenant"), samples.many(30)) == []
+        assert write(spot(proxied, other), samples.many(30)) == []
+    assert 2 * lost.injected.total() == lost.requests
+    assert found(spot(faulty, name)) == found(spot(faulty, other)) == expected(samples.many(30))
+
+
+def test_a_class_that_another_run_created_meanwhile_is_checked_like_one_that_was_there(
+    server: Weaviate, name: str
+) -> None:
+    create(server, name, vectorizer="none", vectorIndexConfig={"distance": "dot"})
+    with spot(server, name).target().sink() as sink:
+        made = sink._created(Description(dim=3, metric="dot"))  # type: ignore[attr-defined] # as if it came first
+        assert made["class"] == name
+        with pytest.raises(SchemaError, match="meanwhile, with the metric dot"):
+            sink._created(Description(dim=3))  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        UNAVAILABLE,
+        EXHAUSTED,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.ABORTED,
+        grpc.StatusCode.CANCELLED,
+    ],
+)
 def test_requests_that_fail_for_a_passing_reason_are_tried_again(
     faulty: Weaviate, emulator: Emulator, code: grpc.StatusCode
 ) -> None:
@@ -971,6 +1135,24 @@ def test_single_objects_that_are_refused_are_rejects_and_not_sent_again(faulty: 
     emulator.faults.objects[to_uuid("id-0000005")] = ["invalid text property 'timeout'"] * 2
     assert write(spot(faulty, name), samples.many(50)) == [("refused", "id-0000005")]
     assert len(found(spot(faulty, name))) == 49
+
+
+@pytest.mark.parametrize("said", ["invalid text property", "not enough memory for"])
+def test_what_is_said_of_single_objects_is_cut_and_shows_no_key(said: str) -> None:
+    with weaviate_emulator(key=KEY) as locked:
+        assert locked.emulator is not None
+        locked.emulator.faults.objects[to_uuid("id-0000005")] = [f"{said} {KEY} {'x' * 9000}"] * 3
+        place = spot(locked, next(fresh(locked)), retries="0")
+        with place.target().sink() as sink:
+            sink.prepare(Description(dim=8))
+            try:
+                (reject,) = sink.load(samples.many(10))
+                message = reject.message
+            except TransientError as error:
+                message = str(error)
+    assert said in message
+    assert KEY not in message
+    assert len(message) < 500
 
 
 def test_a_refused_request_is_split_until_the_record_at_fault_is_known(faulty: Weaviate, emulator: Emulator) -> None:
