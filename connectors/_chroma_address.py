@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -95,13 +96,26 @@ def _url(location: Location, parts: SplitResult) -> str:
     host, port = parts.hostname, _port(location, parts)
     if not host:
         raise UsageError(f"{location}: the host is missing")
-    secure = port == 443 or host == CLOUD or host.endswith(f".{CLOUD}") or _is_on(location.option("tls"))
+    secure = _is_secure(location, parts, host)
     port = port or (443 if secure else PORT)
     return f"{'https' if secure else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _is_on(flag: str | None) -> bool:
-    return flag is not None and flag.lower() not in ("", "0", "false", "no")
+def _is_secure(location: Location, parts: SplitResult, host: str) -> bool:
+    """Whether to speak https: as --tls says, else where that is usual, and whenever a key leaves this machine."""
+    if host == CLOUD or host.endswith(f".{CLOUD}"):
+        return True
+    flag = location.option("tls")
+    if flag is not None:
+        return flag.lower() not in ("", "0", "false", "no")
+    return _port(location, parts) == 443 or (_key(location, parts) is not None and not _is_loopback(host))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _port(location: Location, parts: SplitResult) -> int | None:

@@ -14,7 +14,7 @@ from vexarrow.patience import Requests
 
 from ._chroma_address import Address
 from ._chroma_body import decoded, encoded
-from ._chroma_store import KEYS, Collection, Limits, Old, Raw, Rows, listing, old
+from ._chroma_store import KEYS, Collection, Limits, Old, Raw, Rows, listing, named, old
 
 _INCLUDE = ["embeddings", "documents", "metadatas", "uris"]
 # The quotas of Chroma Cloud: records a request (either way), requests at once, keys of a record, bytes of a key.
@@ -74,14 +74,14 @@ class Server:
         except NotFound:
             return None
 
-    def names(self) -> list[str]:
-        """The names of all collections, in alphabetical order."""
-        found: list[str] = []
+    def collections(self) -> list[Collection]:
+        """All collections, in the alphabetical order of their names."""
+        found: list[Collection] = []
         while True:
             page = self._json("GET", f"{self._base}/collections?limit={_LISTED}&offset={len(found)}") or []
-            found += [one["name"] for one in page]
+            found += map(_collection, page)
             if len(page) < _LISTED:
-                return sorted(found)
+                return sorted(found, key=named)
 
     def create(self, name: str, metadata: Mapping[str, Any] | None, configuration: Mapping[str, Any]) -> Collection:
         """Make a collection, or return the one that is there. Raises NotFound without its tenant or database."""

@@ -1,12 +1,14 @@
 """A database in a folder, by the embedded client. Chroma's own library makes Python floats of vectors here; there is no
-other door to a folder. A folder is for one process at a time, and an older one is brought to the version installed."""
+other door to a folder. A folder is for one process at a time. The client brings an older one to the version installed
+when it opens it; until records are read or written, such a folder is described by its outline (`_chroma_outline`)."""
 
 from __future__ import annotations
 
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,9 @@ import orjson
 from vexarrow.errors import AccessError, DataError, MissingDependency, NotFound, Refused, TransientError, VexError
 
 from ._chroma_address import Address
-from ._chroma_store import KEYS, Collection, Limits, Old, Raw, Rows, listing, old
+from ._chroma_outline import DATABASE_FILE, Outline, count, outlined
+from ._chroma_store import KEYS, Collection, Limits, Old, Raw, Rows, listing, named, old
 
-DATABASE_FILE = "chroma.sqlite3"
 _LISTED = 100
 _REFUSALS = {"InvalidDimensionException", "InvalidArgumentError", "DuplicateIDError", "BatchSizeExceededError"}
 
@@ -31,27 +33,47 @@ class Folder:
         self._lock = threading.Lock()
         self._opened: dict[str, Any] = {}
         self._open: Any = None
+        self._outline: Outline | None = None
+        self._outlined: Any = None
+        self._around = ExitStack()
 
     @property
     def there(self) -> bool:
         """Whether there is a database in the folder; the embedded client would make one."""
-        return self._address.folder is not None and (self._address.folder / DATABASE_FILE).is_file()
+        return self._address.folder is not None and self._file.is_file()
+
+    @property
+    def _file(self) -> Path:
+        return (self._address.folder or Path()) / DATABASE_FILE
 
     def limits(self) -> Limits:
         """What SQLite takes at once."""
-        most = self._client.get_max_batch_size()
+        with self._alone():
+            most = self._client.get_max_batch_size()
         return Limits(1, 1, most, 1 << 30, read=None, keys=KEYS, key=None, leaks=True, hnswlib=True)
 
     @property
     def _client(self) -> Any:
         if self._open is None:
             self._open = _client(self._address)
+            self._around.callback(self._open.close)
         return self._open
+
+    @property
+    def _describing(self) -> Any:
+        """A client that knows the collections; not that of the folder when opening it would change the folder."""
+        if self._open is None and self._outline is None:
+            outline = self._around.enter_context(outlined(self._file))
+            outlined_client = _client(replace(self._address, folder=outline.folder))
+            self._around.callback(outlined_client.close)
+            self._outline, self._outlined = outline, outlined_client
+        if self._open is None and self._outline is not None and self._outline.changed():
+            return self._outlined
+        return self._client
 
     def close(self) -> None:
         """Close the embedded client, if it was needed."""
-        if self._open is not None:
-            self._open.close()
+        self._around.close()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -59,6 +81,8 @@ class Folder:
             yield
 
     def _handle(self, collection: Collection) -> Any:
+        if collection.id not in self._opened:
+            self._opened[collection.id] = self._client.get_collection(collection.name, embedding_function=None)
         return self._opened[collection.id]
 
     # -- collections ------------------------------------------------------------------------------------------------
@@ -69,21 +93,21 @@ class Folder:
             return None
         try:
             with self._alone():
-                return self._described(self._client.get_collection(name, embedding_function=None))
+                return _described(self._describing.get_collection(name, embedding_function=None))
         except NotFound:
             return None
 
-    def names(self) -> list[str]:
-        """The names of all collections, in alphabetical order."""
-        found: list[str] = []
+    def collections(self) -> list[Collection]:
+        """All collections, in the alphabetical order of their names."""
+        found: list[Collection] = []
         if not self.there:
             return found
         with self._alone():
             while True:
-                page = self._client.list_collections(limit=_LISTED, offset=len(found))
-                found += [one.name for one in page]
+                page = self._describing.list_collections(limit=_LISTED, offset=len(found))
+                found += map(_described, page)
                 if len(page) < _LISTED:
-                    return sorted(found)
+                    return sorted(found, key=named)
 
     def create(self, name: str, metadata: Mapping[str, Any] | None, configuration: Mapping[str, Any]) -> Collection:
         """Make a collection, or return the one that is there."""
@@ -92,17 +116,13 @@ class Folder:
             made = self._client.get_or_create_collection(
                 name, metadata=metadata or None, configuration=given, embedding_function=None
             )
-            return self._described(made)
-
-    def _described(self, handle: Any) -> Collection:
-        model = handle.get_model()
-        found = Collection(str(model.id), model.name, model.dimension, model.metadata or {}, model.configuration_json)
-        self._opened[found.id] = handle
-        return found
+            return _described(made)
 
     def count(self, collection: Collection) -> int:
         """The number of its records."""
         with self._alone():
+            if self._describing is self._outlined:
+                return count(self._file, collection.id)
             return int(self._handle(collection).count())
 
     # -- records ----------------------------------------------------------------------------------------------------
@@ -145,6 +165,11 @@ class Folder:
         with self._alone():
             metadatas = [dict.fromkeys(names) for names in keys.values()]
             self._handle(collection).update(ids=list(keys), metadatas=metadatas)
+
+
+def _described(handle: Any) -> Collection:
+    model = handle.get_model()
+    return Collection(str(model.id), model.name, model.dimension, model.metadata or {}, model.configuration_json)
 
 
 def _client(address: Address) -> Any:

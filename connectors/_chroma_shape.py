@@ -18,11 +18,9 @@ import pyarrow as pa
 from vexarrow import payload, records, timestamps
 from vexarrow.fields import Found
 from vexarrow.ids import ORIGINAL_ID
-from vexarrow.payload import HIDDEN, TEXT_KEYS, Payload, Shape
+from vexarrow.payload import HIDDEN, Payload, Shape
 
-NODE = "_node_content"
 _DOCUMENT_FIELDS = ("document", "documents")
-_MARKERS = (*TEXT_KEYS, NODE)
 _RESERVED = ("#", "$", "chroma:")
 _MOST_POWER = 308
 _CREATED, _NAMESPACE, _MODEL = (payload.FIELDS[name] for name in ("created_at", "namespace", "model"))
@@ -86,13 +84,11 @@ class Packed:
 
 
 def _mark_text(text: str | None, metadata: Payload) -> None:
-    """Note what the document does not tell: that "" is no null, and that null is no text to be looked for."""
+    """Note what the document does not tell: that "" is no null."""
     if text == "":
         hidden = _read(metadata)
         hidden["empty"] = [*hidden.get("empty", ()), "text"]
         metadata[HIDDEN] = orjson.dumps(hidden).decode()
-    elif text is None and HIDDEN not in metadata and any(key in metadata for key in _MARKERS):
-        metadata[HIDDEN] = "{}"
 
 
 def _is_key(key: str, longest: int | None) -> bool:

@@ -46,13 +46,32 @@ class CollectionSink:
         self._plan = Description()
         self._collections: dict[str, Collection] = {}
         self._dims: dict[str, int] = {}
+        self._metrics: set[str | None] = set()  # those that `existing` has told the engine
+
+    @property
+    def by_namespace(self) -> bool:
+        """Whether records of different namespaces may have one id: they are in collections of their own."""
+        return not self._naming.one
 
     # -- the target -------------------------------------------------------------------------------------------------
 
     def existing(self) -> Description | None:
-        """What the collection is; None when there is none. A collection for every namespace is made when needed."""
-        found = self._found(self._naming.collection) if self._naming.one else None
+        """What the collection is; None when there is none. Changes nothing, not even a folder of an older Chroma.
+
+        With a collection for every namespace it is known only that there are some, and their metric if it is one.
+        """
+        if not self._naming.one:
+            return self._several()
+        found = self._found(self._naming.collection)
         return None if found is None else self._described(found)
+
+    def _several(self) -> Description | None:
+        every = self._requests.call(self._store.collections)
+        first = [one for one in every if one.name == self._naming.collection]
+        self._metrics = {one.metric for one in first or every}
+        if not every:
+            return None
+        return Description(metric=next(iter(self._metrics)) if len(self._metrics) == 1 else None)
 
     def prepare(self, plan: Description) -> Description:
         """Make the collection if there is none. Raises SchemaError for a metric that Chroma does not have."""
@@ -72,10 +91,22 @@ class CollectionSink:
         collection = self._collections.get(name)
         if collection is None:
             collection = self._found(name) or self._create(name)
+            if not self._naming.one:
+                self._check_metric(collection)
             self._collections[name] = collection
             if collection.dim:
                 self._dims[name] = collection.dim
         return collection
+
+    def _check_metric(self, collection: Collection) -> None:
+        """Refuse a collection of another metric than that of the records and that which the engine has agreed to."""
+        agreed = {metric(self._plan.metric), *(self._metrics if len(self._metrics) == 1 else ())} - {None}
+        if agreed and collection.metric and collection.metric not in agreed:
+            ours = " or ".join(sorted(map(str, agreed)))
+            raise SchemaError(
+                f"{self._place}: the collection {collection.name} has the metric {collection.metric}, not {ours}: "
+                "neighbours would change; load this namespace into a database of its own"
+            )
 
     def _create(self, name: str) -> Collection:
         settings = self._plan.settings.get("chroma", {})

@@ -1,7 +1,8 @@
 """Reading collections: ranges of offsets, which are the same for everybody as long as nothing is deleted.
 
 The key of a partition is "a-b", the offsets from a up to b, b not among them, or "a-" for all from a on; before it and
-a "/" stands the collection when there are several. A cursor is the offset that comes next.
+a "/" stands the collection when there are several. A cursor is the offset that comes next; where the server chooses
+the records, a ":" and the id of the record before follow, by which it is seen that nothing was passed over.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ class CollectionSource:
 
     def _look(self) -> Iterator[Collection]:
         names = self._naming.listed(self._wanted.namespaces)
-        for name in self._requests.call(self._store.names) if names is None else names:
+        if names is None:
+            yield from self._requests.call(self._store.collections)
+            return
+        for name in names:
             collection = self._requests.call(lambda name=name: self._store.collection(name))  # type: ignore[misc]
             if collection is not None:
                 yield collection
@@ -58,7 +62,7 @@ class CollectionSource:
                 raise NotFound(f"{self._place}: there is no collection {name}{self._others()}")
 
     def _others(self) -> str:
-        names = self._requests.call(self._store.names)
+        names = [one.name for one in self._requests.call(self._store.collections)]
         return f"; there are {', '.join(names[:20])}" if names else ", and no other"
 
     def _common_id_type(self) -> str:
@@ -88,13 +92,14 @@ class CollectionSource:
     def partitions(self, wanted: int) -> Sequence[Partition]:
         """Ranges of offsets; one of each collection where the server chooses the records."""
         parts: list[Partition] = []
+        readers = self._store.limits().readers  # first: from here on a folder is open, and counts are exact
         for collection in self._collections.values():
             before = "" if self._naming.one else f"{collection.name}/"
             if self._where():
                 parts.append(Partition(f"{before}0-"))
                 continue
             rows = self._count(collection)
-            many = max(1, min(wanted, self._store.limits().readers, rows // _FEWEST))
+            many = max(1, min(wanted, readers, rows // _FEWEST))
             edges = [rows * part // many for part in range(many + 1)]
             parts += [Partition(f"{before}{a}-{b}", b - a) for a, b in pairwise(edges)]
         return parts or [Partition("0-0", 0)]
@@ -104,29 +109,43 @@ class CollectionSource:
     def extract(self, part: Partition, *, rows: int, after: str | None = None) -> Iterator[Page]:
         """Pages in the order in which the records were written first. Raises DataError when records disappear."""
         collection, offset, end = self._range(part, after)
-        while collection is not None and (end is None or offset < end):
-            limit = rows if end is None else min(rows, end - offset)
+        if collection is not None and end is None:
+            yield from self._chosen(collection, rows, offset, (after or "").partition(":")[2])
+            return
+        while collection is not None and end is not None and offset < end:
+            limit = min(rows, end - offset)
             raw = self._read(collection, offset, limit)
-            if len(raw.ids) < limit and end is not None:
-                raise DataError(
-                    f"{self._place}: {len(raw.ids)} records from number {offset} on, {limit} were expected: some were "
-                    "deleted meanwhile, and others may have been passed over; read again when nobody writes"
-                )
-            offset += len(raw.ids)
-            if raw.ids:
-                yield self._page(collection, raw, str(offset))
             if len(raw.ids) < limit:
-                return
+                raise self._deleted(f"{len(raw.ids)} records from number {offset} on, {limit} were expected")
+            offset += len(raw.ids)
+            yield self._page(collection, raw, str(offset))
+
+    def _chosen(self, collection: Collection, rows: int, offset: int, last: str) -> Iterator[Page]:
+        """Pages of the records that the server chooses, from an offset on; `last`: the id of the record before."""
+        full = True
+        while full:
+            raw = self._read(collection, offset, rows, last)
+            full = len(raw.ids) == rows
+            if raw.ids:
+                offset, last = offset + len(raw.ids), raw.ids[-1]
+                yield self._page(collection, raw, f"{offset}:{last}")
+
+    def _deleted(self, seen: str) -> DataError:
+        return DataError(
+            f"{self._place}: {seen}: some were deleted meanwhile, and others may have been passed over; read again "
+            "when nobody writes"
+        )
 
     def _range(self, part: Partition, after: str | None) -> tuple[Collection | None, int, int | None]:
         found = _KEY.fullmatch(part.key)
-        if found is None or (after is not None and not after.isdecimal()):
+        start = None if after is None else after.partition(":")[0]
+        if found is None or (start is not None and not start.isdecimal()):
             raise UsageError(f"{self._place}: {part.key!r} and {after!r} are no partition and cursor of Chroma")
         name = found[1] or next(iter(self._collections), "")
         collection = self._collections.get(name)
         if collection is None and found[1]:
             raise NotFound(f"{self._place}: there is no collection {name} any more")
-        return collection, int(found[2] if after is None else after), int(found[3]) if found[3] else None
+        return collection, int(found[2] if start is None else start), int(found[3]) if found[3] else None
 
     def _where(self) -> Mapping[str, Any] | None:
         """The condition for the server, None when it cannot tell: it does not find a key that is missing."""
@@ -135,22 +154,30 @@ class CollectionSource:
             return None
         return {self._found.namespace or "namespace": {"$in": list(wanted)}}
 
-    def _read(self, collection: Collection, offset: int, limit: int) -> Raw:
-        """Records of a page, by as many requests as that needs; fewer at the end."""
+    def _read(self, collection: Collection, offset: int, limit: int, last: str | None = None) -> Raw:
+        """Records of a page, by as many requests as that needs; fewer at the end. `last`: the id of the record before,
+        which is then read again with each request: it has another offset once any record before it is deleted."""
         step = self._step(collection)
         parts: list[Raw] = []
         for start in range(offset, offset + limit, step):
-            asked = min(step, offset + limit - start)
-            raw = self._requests.call(lambda at=start, n=asked: self._store.read(collection, at, n, self._where()))  # type: ignore[misc]
+            asked, back = min(step, offset + limit - start), int(last is not None and start > 0)
+            raw = self._requests.call(
+                lambda at=start - back, n=asked + back: self._store.read(collection, at, n, self._where())  # type: ignore[misc]
+            )
+            if back:
+                if raw.ids[:1] != [last]:
+                    raise self._deleted(f"the record number {start} is no longer {last}")
+                raw = _but_first(raw)
             parts.append(raw)
             if len(raw.ids) < asked:
                 break
+            last = None if last is None else raw.ids[-1]
         return joined(parts)
 
     def _step(self, collection: Collection) -> int:
         """Records a request: answers take several times their size until they are parsed."""
         rows = max(_FEWEST, _ANSWER_BYTES // (_NUMBER_BYTES * (collection.dim or 0) + _RECORD_BYTES))
-        return min(rows, self._store.limits().read or rows)
+        return min(rows, (self._store.limits().read or rows + 1) - 1)
 
     def _page(self, collection: Collection, raw: Raw, cursor: str) -> Page:
         if collection.metric == "cosine":
@@ -206,6 +233,12 @@ def _not_finite(raw: Raw, row: int) -> Reject:
     record = {"id": raw.ids[row], "text": raw.documents[row], "vector": None, "metadata": raw.metadatas[row] or {}}
     message = "the vector holds NaN or infinity"
     return Reject("vector-not-finite", message, id=raw.ids[row], record=orjson.dumps(record))
+
+
+def _but_first(raw: Raw) -> Raw:
+    uris = None if raw.uris is None else raw.uris[1:]
+    bad = [row - 1 for row in raw.bad if row]
+    return Raw(raw.ids[1:], raw.matrix[1:], raw.documents[1:], raw.metadatas[1:], uris, bad)
 
 
 def _without(raw: Raw, rows: Sequence[int]) -> Raw:

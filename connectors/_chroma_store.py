@@ -138,6 +138,11 @@ def listing(ids: Sequence[str], metadatas: Sequence[Mapping[str, Any] | None]) -
     return {identity: keys for identity, keys in found.items() if keys}
 
 
+def named(collection: Collection) -> str:
+    """The name of a collection, by which they are sorted."""
+    return collection.name
+
+
 class Store(Protocol):
     """One database of Chroma. Raises NotFound, AccessError, Refused, TransientError, VexError."""
 
@@ -146,11 +151,11 @@ class Store(Protocol):
         ...
 
     def collection(self, name: str) -> Collection | None:
-        """A collection by its name, None when there is none."""
+        """A collection by its name, None when there is none. This, `collections` and `count` change nothing."""
         ...
 
-    def names(self) -> list[str]:
-        """The names of all collections, in alphabetical order."""
+    def collections(self) -> list[Collection]:
+        """All collections, in the alphabetical order of their names."""
         ...
 
     def create(self, name: str, metadata: Mapping[str, Any] | None, configuration: Mapping[str, Any]) -> Collection:

@@ -8,10 +8,10 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from vexarrow.errors import UsageError
-from vexarrow.location import Location
+from vexarrow.location import Location, is_url, redact, scheme
 
 from ._pgvector_wire import psycopg
 
@@ -46,7 +46,7 @@ class Address:
         url, fragment = _split(location.target or location.option("url") or "")
         named = location.option("table")
         if fragment and named and fragment != named:
-            raise UsageError(f"{location}: the URI names the table {fragment}, --table names {named}")
+            raise UsageError(f"{location}: the URI names the table {redact(fragment)}, --table names {redact(named)}")
         schema, table = parsed_table(fragment or named)
         parameters = {name: value for name in LIBPQ if (value := location.option(name.replace("_", "-"))) is not None}
         place = str(location) if location.target else f"{location} table {fragment or named or DEFAULT_TABLE}"
@@ -55,17 +55,30 @@ class Address:
 
 def _split(text: str) -> tuple[str, str]:
     """A URI without its query and fragment, and the fragment; other conninfo is left alone."""
-    scheme = text.split("://", 1)[0].lower() if "://" in text else ""
-    if not scheme:
+    if not is_url(text):
         return text, ""
-    if scheme not in _SCHEMES:
-        raise UsageError(f"pgvector: a database is postgresql://…, not {scheme}://…")
-    parts = urlsplit(text)
+    if scheme(text) not in _SCHEMES:
+        raise UsageError(f"pgvector: a database is postgresql://…, not {scheme(text)}://…")
+    parts = _sound(text)
     # Options of ours in the query are none of libpq's; what libpq knows comes back through `parameters`.
     known = [pair for pair in parts.query.split("&") if pair.split("=", 1)[0].replace("-", "_") in LIBPQ]
     query = "&".join(pair.split("=", 1)[0].replace("-", "_") + "=" + pair.partition("=")[2] for pair in known)
     # urlunsplit leaves out the slashes of an empty host, which libpq needs.
     return f"postgresql://{parts.netloc}{parts.path}" + (f"?{query}" if query else ""), unquote(parts.fragment)
+
+
+def _sound(text: str) -> SplitResult:
+    """The parts of a URI. Raises UsageError where a password that is not encoded makes them other than was meant: a
+    piece of it would be taken for a host, a database or a table, and shown as one."""
+    try:
+        parts, shown = urlsplit(text), urlsplit(redact(text))
+    except ValueError:  # whose text has the URI in it
+        raise UsageError("pgvector: the URI of the database is malformed") from None
+    meant = (shown.netloc.rpartition("@")[2], shown.path, shown.fragment)
+    if (parts.netloc.rpartition("@")[2], parts.path, parts.fragment) != meant:
+        where = redact(text)
+        raise UsageError(f"{where}: in a password / has to be written %2F, # as %23, ? as %3F and @ as %40")
+    return parts
 
 
 def parsed_table(text: str | None) -> tuple[str | None, str | None]:
@@ -80,7 +93,9 @@ def parsed_table(text: str | None) -> tuple[str | None, str | None]:
             break
         at += 1
     if at != len(text) or not 1 <= len(found) <= 2 or text.endswith("."):
-        raise UsageError(f"--table {text}: has to be table or schema.table, with double quotes where a name has a dot")
+        raise UsageError(
+            f"--table {redact(text)}: has to be table or schema.table, with double quotes where a name has a dot"
+        )
     return (found[0], found[1]) if len(found) == 2 else (None, found[0])
 
 

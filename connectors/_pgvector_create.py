@@ -74,9 +74,11 @@ def _declaration(table: str, vector: str, id_type: str, vector_type: str) -> str
 
 def upsert(table: Table, identity: Column, names: Sequence[str], rows: str) -> str:
     """INSERT of the rows of a SELECT, replacing as a whole what has the same id: columns that are not among the names
-    get their default."""
-    updates = [f"{quoted(name)} = EXCLUDED.{quoted(name)}" for name in names if name != identity.name]
-    others = [column for column in table.columns if column.name not in names and not column.generated]
+    get their default, but the primary key, by which other tables know a row, and what only the server numbers stay."""
+    fixed = {identity.name, *(column.name for column in table.columns if column.numbered)}
+    updates = [f"{quoted(name)} = EXCLUDED.{quoted(name)}" for name in names if name not in fixed]
+    kept = {*names, *fixed, *table.primary}
+    others = [column for column in table.columns if column.name not in kept and not column.generated]
     updates += [f"{column.sql} = DEFAULT" for column in others]
     columns = ", ".join(map(quoted, names))
     conflict = f"ON CONFLICT ({identity.sql}) DO UPDATE SET {', '.join(updates)}"

@@ -6,6 +6,7 @@ a column and what lies between them, and Arrow takes the fields out of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -149,25 +150,37 @@ class Rows:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def add(self, message: memoryview) -> None:
-        """Take a message of the server: a row, the header with or without one, or the trailer."""
-        size = len(message)
-        if not self._ends or size <= 2:  # where header and trailer may be
-            row = _row_of(message)
-            if row is None:
-                return
-            message, size = row, len(row)
-        start, end = self.size, self.size + size
-        if end + 4 > len(self._view):
-            self._grow(end + 4)
-        self._view[start:end] = message
-        self._ends.append(end)
-        self.size = end
+    def fill(self, messages: Iterator[memoryview], most_rows: int, most_bytes: int) -> bool:
+        """Take messages of the server: rows, the header with or without one, and the trailer. Ends, with True, when
+        there are so many rows or bytes, and with False when there are no more messages."""
+        ends, view, end = self._ends, self._view, self.size
+        count = len(ends)
+        try:
+            for message in messages:  # once a row: all that is looked up here is local
+                size = len(message)
+                if not count or size <= 2:  # where header and trailer may be
+                    row = _row_of(message)
+                    if row is None:
+                        continue
+                    message, size = row, len(row)
+                start, end = end, end + size
+                if end + 4 > len(view):
+                    self.size = start
+                    view = self._grow(end + 4)
+                view[start:end] = message
+                ends.append(end)
+                count += 1
+                if count >= most_rows or end >= most_bytes:
+                    return True
+        finally:
+            self.size = ends[-1] if ends else 0
+        return False
 
-    def _grow(self, size: int) -> None:
+    def _grow(self, size: int) -> memoryview:
         larger = np.empty(2 * size, np.uint8)
         larger[: self.size] = self._data[: self.size]
         self._data, self._view = larger, memoryview(larger.data)
+        return self._view
 
     def drop(self, rows: int) -> None:
         """Forget the first rows. What `fields` gave is no longer valid."""

@@ -26,6 +26,10 @@ _STATES: tuple[tuple[str, type[VexError]], ...] = (
     ("57P", TransientError),
     ("08", TransientError),
     ("0A", Unsupported),
+    (
+        "21",
+        Refused,
+    ),  # two rows of an upsert are one to the server, such as A and a in citext: apart they can be written
     ("22", Refused),  # also what pgvector refuses: NaN, infinity, another dimension
     ("23", Refused),
     ("28", AccessError),

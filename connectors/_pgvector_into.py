@@ -24,7 +24,7 @@ from . import _pgvector_codec as codec
 from ._pgvector_create import upsert
 from ._pgvector_foreign import derived
 from ._pgvector_json import inexact
-from ._pgvector_layout import Encode, Prepared
+from ._pgvector_layout import UUID, Encode, Prepared
 from ._pgvector_roles import INTEGERS, Roles
 from ._pgvector_table import Column, Table
 from ._pgvector_wire import quoted
@@ -56,8 +56,10 @@ class Into:
 def writable(session: Session, table: Table) -> list[Into]:
     """The columns of a table that are not generated."""
     rows = session.rows(
-        "SELECT a.attname, pg_get_expr(d.adbin, d.adrelid) FROM pg_attribute a LEFT JOIN pg_attrdef d "
-        "ON d.adrelid = a.attrelid AND d.adnum = a.attnum WHERE a.attrelid = $1::oid AND a.attnum > 0",
+        "SELECT a.attname, CASE WHEN a.attidentity = '' THEN pg_get_expr(d.adbin, d.adrelid) ELSE format("
+        "'nextval(%L::regclass)', pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)) END "
+        "FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum "
+        "WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped",
         table.oid,
     )
     defaults: dict[str | None, str | None] = {name: default for name, default in rows}  # noqa: C416 - of pairs
@@ -97,7 +99,15 @@ class Foreign:
             value = f"s.{column.sql}"
         else:
             value = f"s.{column.sql}::{column.cast}"
-        return f"coalesce({value}, {default})" if column.required and default is not None else value
+        parts = [value]
+        if name in self._table.primary and name != self._roles.id.name:
+            # A row that is replaced keeps its primary key, by which other tables may know it.
+            identity = self._roles.id
+            same = f"old.{identity.sql} = {self._value(identity.name, types)}"
+            parts.append(f"(SELECT old.{column.sql} FROM {self._table.sql} AS old WHERE {same} LIMIT 1)")
+        if column.required and default is not None:
+            parts.append(default)
+        return f"coalesce({', '.join(parts)})" if len(parts) > 1 else value
 
     def _vectors(self) -> dict[str, Column]:
         first = {"vector": self._roles.vector} if self._roles.vector is not None else {}
@@ -166,6 +176,9 @@ class Foreign:
     def _id(self, value: str) -> str:
         if self._roles.id_type == "int" and not _fits(value, self._roles.id):
             raise Unfit(f"the table's ids are {self._roles.id.type}, not {value[:60]!r}")
+        if self._roles.id_type == "uuid" and not UUID.fullmatch(value):
+            # The server takes other spellings, and gives this one back.
+            raise Unfit(f"the table's ids are UUIDs in small letters, not {value[:60]!r}")
         return value
 
     def _text(
@@ -223,7 +236,8 @@ class Foreign:
         defaults = []
         for column in self._others:
             row[column.name] = _loosely(values[column.name], column) if column.name in values else None
-            if row[column.name] is None and column.required and self._columns[column.name].default is not None:
+            kept = self._columns[column.name].default is not None or column.name in self._table.primary
+            if row[column.name] is None and column.required and kept:
                 defaults.append(column.name)
             elif row[column.name] is None and column.required and column.is_text:
                 row[column.name] = ""

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 _SPARSE_DIMENSIONS = 1_000_000_000
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,18}")
-_UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+# As PostgreSQL writes them.
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # Columns of text from which U+0000 is taken out; its place is in VERBATIM.
 _CLEANED = ("text", "model", "source_store", "modality", "vex_version")
 Encode = Callable[[pa.Array], list[Any]]
@@ -146,7 +147,7 @@ def _unfit(batch: pa.RecordBatch, id_type: str) -> dict[int, tuple[str, str]]:
             if not _INTEGER.fullmatch(value) or not -(2**63) <= int(value) < 2**63:
                 found[row] = ("id-type", f"the table's ids are integers of 64 bits, not {value[:60]!r}")
     elif id_type == "uuid":
-        fine = pc.match_substring_regex(ids, _UUID)
+        fine = pc.match_substring_regex(ids, rf"\A{UUID.pattern}\z")
         if not pc.all(fine).as_py():
             for row in np.flatnonzero(~np.asarray(fine)).tolist():
                 found[row] = ("id-type", f"the table's ids are UUIDs, not {ids[row].as_py()[:60]!r}")

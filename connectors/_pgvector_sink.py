@@ -168,7 +168,8 @@ class TableSink:
         """Upsert the records of a batch, committed on return. Of records of one id the last one counts."""
         if not batch.num_rows:
             return []
-        rows: Sequence[int] = range(batch.num_rows)
+        every = range(batch.num_rows)
+        rows: Sequence[int] = every
         last = last_of_each(batch.column("id").to_pylist())
         if last is not None:
             batch, rows = batch.take(pa.array(last, pa.int64())), last
@@ -176,7 +177,7 @@ class TableSink:
         made = self._target
         if made.vector.dim is not None and records.dim(batch) not in (0, made.vector.dim):
             message = f"the vector has {records.dim(batch)} dimensions, {self._address.place} holds {made.vector.dim}"
-            return [Reject("dimension", message, row=row) for row in rows]
+            return [Reject("dimension", message, row=row) for row in every]
         batch = records.with_id_type(batch, made.roles.id_type)
         if made.foreign is not None:
             ready, rejects = made.foreign.prepared(batch, rows, made.vector_oid)

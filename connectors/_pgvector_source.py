@@ -149,12 +149,12 @@ class TableSource:
         table, keys = self._table, self._roles.keys
         if not keys:
             return [[f"({table.pages * at // wanted},0)"] for at in range(1, wanted)] if table.pages >= wanted else []
-        if table.kind == "v":
+        if table.kind in "vf":  # nothing says that their ids are unique, or how they are spread
             return []
         texts = ", ".join(f"{column.sql}::text" for column in keys)
         order = ", ".join(column.sql for column in keys)
         sample = ""
-        if table.kind in "rmp" and table.pages > 2 * _SAMPLED_BLOCKS:
+        if table.pages > 2 * _SAMPLED_BLOCKS:
             percent = 100 * _SAMPLED_BLOCKS / table.pages
             sample = f" TABLESAMPLE SYSTEM ({percent:.6f}) REPEATABLE (0)"
         ranked = f"SELECT {order}, row_number() OVER (ORDER BY {order}) AS vex_row, count(*) OVER () AS vex_all"
@@ -190,6 +190,21 @@ class TableSource:
             session.close()
             raise TransientError(f"{self._address.place}: the snapshot is gone: {error}") from error
         return session
+
+    def check_resumable(self, session: Session) -> None:
+        """Raise Unsupported when a key does not say where reading goes on: in a view or foreign table whose ids are
+        not unique or null, and in a partitioned table without a key, whose rows lie in several places."""
+        table, identity = self._table, self._roles.id.sql
+        why = ""
+        if table.kind == "p" and not self._roles.keys:
+            why = "the table is partitioned and has no unique key"
+        elif table.kind in "vf":
+            repeated = (
+                f"SELECT 1 FROM {table.sql} GROUP BY {identity} HAVING count(*) > 1 OR {identity} IS NULL LIMIT 1"
+            )
+            why = f"the ids of {table.name} are not unique, or null" if session.rows(repeated) else ""
+        if why:
+            raise Unsupported(f"{self._address.place}: reading cannot go on in the middle: {why}; begin again")
 
     def query(self, session: Session, bounds: Sequence[Any], after: Cursor | None) -> str:
         """The COPY of a range, from right after a key."""
@@ -278,12 +293,10 @@ class _Reading:
             return
         if self._copy is None:
             self._session = self._source.session()
+            if self._after is not None:
+                self._source.check_resumable(self._session)
             self._copy = self._session.copy_out(self._source.query(self._session, self._bounds, self._after))
-        for message in self._copy:
-            rows.add(message)
-            if len(rows) >= self._most or rows.size >= _PAGE_BYTES:
-                return
-        self._ended = True
+        self._ended = not rows.fill(self._copy, self._most, _PAGE_BYTES)
 
     def _key(self, row: Any) -> Cursor:
         selected = self._source.selected

@@ -28,7 +28,7 @@ _SIZE = re.compile(r"\((\d+)\)")
 @dataclass(frozen=True)
 class Column:
     """A column. `type` is the name of its type, an array's begins with "_"; `cast` is its type in SQL without a length;
-    `dim` is what a vector type declares."""
+    `dim` is what a vector type declares; `numbered`: GENERATED ALWAYS AS IDENTITY, which no UPDATE may set."""
 
     name: str
     number: int
@@ -40,6 +40,7 @@ class Column:
     generated: bool
     comment: str | None
     cast: str
+    numbered: bool = False
 
     @property
     def sql(self) -> str:
@@ -116,7 +117,9 @@ def found(session: Session, address: Address, names: Sequence[str]) -> Table | N
         whole = quoted(name) if address.schema is None else f"{quoted(address.schema)}.{quoted(name)}"
         rows = session.rows(
             "SELECT c.oid::text, n.nspname, c.relname, c.relkind::text, c.reltuples::text, "
-            "(CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) / 8192 ELSE 0 END)::text "
+            "(CASE WHEN c.relkind IN ('r', 'm') THEN pg_relation_size(c.oid) / 8192 WHEN c.relkind = 'p' THEN "
+            "(SELECT coalesce(sum(pg_relation_size(relid)), 0)::bigint / 8192 FROM pg_partition_tree(c.oid) "
+            "WHERE isleaf) ELSE 0 END)::text "
             "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = to_regclass($1)",
             whole,
         )
@@ -172,6 +175,7 @@ def _column(row: tuple[str | None, ...]) -> Column:
         generated=bool(generated),
         comment=comment,
         cast=cast or "text",
+        numbered=identity == "a",
     )
 
 

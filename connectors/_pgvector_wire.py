@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 Row = tuple[Any, ...]
 # What libpq is given at a time: larger buffers make it copy what it could not send yet again and again.
 _CHUNK = 128 << 10
+# Where there is no time-out (an index is built), a server that has gone is noticed within one and a half minutes.
+_ALIVE = {"keepalives_idle": "30", "keepalives_interval": "10", "keepalives_count": "6", "tcp_user_timeout": "90000"}
 # Text of numbers and times has to be the same whatever the server's settings are.
 _SETTINGS = (
     "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'iso_8601'; SET extra_float_digits = 1; "
@@ -64,7 +66,10 @@ class Session:
         library = psycopg()
         seconds = str(max(2, int(timeout + 0.5)))
         try:
-            given = {"connect_timeout": seconds, **address.parameters, "client_encoding": "UTF8"}
+            said = library.conninfo.conninfo_to_dict(address.conninfo)
+            ours = {"connect_timeout": seconds, **_ALIVE}
+            ours = {name: value for name, value in ours.items() if name not in said}
+            given = {**ours, **address.parameters, "client_encoding": "UTF8"}
             connection = library.connect(address.conninfo, autocommit=True, **given)
         except library.Error as error:
             raise connecting_error(address.place, str(error)) from None  # its context may hold the password

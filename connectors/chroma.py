@@ -3,10 +3,12 @@
     chroma://host:8000/collection             chroma://host:8000/tenant/database/collection
     chroma:///path/to/folder?collection=x     --from chroma --url http://host:8000 --collection x
 
-Host and port are spoken to by http; by https where the port is 443, in Chroma Cloud (chroma://api.trychroma.com/...)
-and with `--tls`. Servers are spoken to by version 2 of the HTTP API (Chroma 0.6 or later), without a library of Chroma.
-A local folder is opened by the embedded client (`pip install 'vexarrow[chroma]'`), by one process at a time; if an
-older version made it, it is brought to the version installed, as any use of that client does.
+Host and port are spoken to by http; by https where the port is 443, in Chroma Cloud (chroma://api.trychroma.com/...),
+with `--tls`, and when there is a key and the host is not this machine (`--tls false` undoes it). Servers are spoken to
+by version 2 of the HTTP API (Chroma 0.6 or later), without a library of Chroma. A local folder is opened by the
+embedded client (`pip install 'vexarrow[chroma]'`), by one process at a time; if an older version made it, it is brought
+to the version installed, as any use of that client does, once records are read or written. What only describes it, such
+as `--dry-run`, works on a copy of the few tables that this takes.
 
 What a record becomes:
 
@@ -21,7 +23,7 @@ What a record becomes:
 - Records without a vector and those of another dimension are rejected.
 
 With `--namespace-as collection` every namespace has a collection of its name, and `--collection` names that of records
-without a namespace; reading then takes all collections of the database.
+without a namespace; reading then takes all collections of the database. `--no-create` asks then that there is one.
 
 Loading replaces records as a whole, although Chroma's own upsert merges them with what is there. Collections with the
 metrics `dot` and `euclidean` are exact. One with `cosine` keeps the unit vector and the length, and gives a fifth of
@@ -118,7 +120,7 @@ _OPTIONS = (
     Option(("tenant",), "the tenant", env=("CHROMA_TENANT",), default="default_tenant"),
     Option(("database",), "the database", env=("CHROMA_DATABASE",), default="default_database"),
     Option(("api-key",), "the key, sent as x-chroma-token", env=("CHROMA_API_KEY",), secret=True),
-    Option(("tls",), "speak https to the host of a chroma:// address", flag=True),
+    Option(("tls",), "speak https to the host of a chroma:// address; false: http, even with a key", flag=True),
     Option(
         ("namespace-as",),
         "where namespaces are: a key of the metadata, or a collection for each (collection)",

@@ -14,6 +14,10 @@ columns of their names, and what has no column goes into the JSON column under `
 
 All readers share one snapshot, which is held until the end. A table without any unique key is read by where its rows
 lie: a run of such a table can be resumed only while nothing moves them (VACUUM FULL, CLUSTER, updates).
+Views and foreign tables whose ids are not unique or null, and partitioned tables without a unique key, are read whole:
+a run of one cannot be resumed, and a connection that is lost ends it.
+
+An upsert replaces a row as a whole, but where the id is another column than the primary key, that key stays.
 
 A server that is not on this machine has to show a certificate that can be verified, unless sslmode (in the URI, as an
 option or PGSSLMODE) says otherwise: libpq's own default would take any.

@@ -6,6 +6,7 @@ import importlib
 import itertools
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -461,9 +462,8 @@ def test_vectors_of_another_dimension_are_rejected_and_the_summary_says_what_to_
     Raw(server, name).upsert(["a"])
     path = tmp_path / "in.vmig.jsonl"
     write(Spot(str(path)), [samples.batch({"id": ["x"]}, dim=3), samples.batch({"id": ["y"]}, dim=4)])
-    done = vex(
-        "import", "--from", path, "--to", "chroma", "--url", server, "--collection", name, "--allow-metric-change"
-    )
+    there = ["--to", "chroma", "--url", server, "--collection", name, "--rejects", f"{tmp_path}/rejects.jsonl"]
+    done = vex("import", "--from", path, *there, "--allow-metric-change")
     assert "vex adapt" in done.ok().err + done.out
     assert Raw(server, name).get()["ids"] == ["a", "x"]
 
@@ -570,6 +570,35 @@ def test_reading_fails_when_records_are_deleted_meanwhile(server: str) -> None:
         raw.delete(["3"])
         with pytest.raises(DataError, match="deleted meanwhile"):
             pages(source, part, 4)
+
+
+def test_a_read_of_chosen_namespaces_fails_when_records_are_deleted_meanwhile(server: str) -> None:
+    name = fresh()
+    raw = Raw(server, name)
+    raw.upsert([f"{row}" for row in range(10)], metadatas=[{"namespace": "n"}] * 10)
+    with at(server, name).source().source(Selection(namespaces=("n",))) as source:
+        (part,) = source.partitions(1)
+        every = source.extract(part, rows=4)
+        cursor = next(every).cursor
+        raw.delete(["9"])  # not read yet, so that nothing is passed over
+        assert [fact.id for page in every for fact in facts(page.batch)] == [f'"{row}"' for row in range(4, 9)]
+        every = source.extract(part, rows=4)
+        next(every)
+        raw.delete(["1"])
+        raw.upsert(["new"], metadatas=[{"namespace": "n"}])
+        with pytest.raises(DataError, match="deleted meanwhile"):
+            list(every)
+        with pytest.raises(DataError, match="deleted meanwhile"):
+            list(source.extract(part, rows=4, after=cursor))
+
+
+def test_a_read_of_chosen_namespaces_goes_on_after_any_cursor(server: str) -> None:
+    name = fresh()
+    Raw(server, name).upsert([f"{row}:ü" for row in range(10)], metadatas=[{"namespace": "n"}] * 10)
+    with at(server, name).source().source(Selection(namespaces=("n",))) as source:
+        (part,) = source.partitions(1)
+        found = [page.batch for page in resumed_everywhere(source, part, 3)]
+    assert [fact.id for fact in facts(found)] == [f'"{row}:ü"' for row in range(10)]
 
 
 def test_the_server_filters_namespaces_unless_the_missing_one_is_wanted(server: str) -> None:
@@ -708,6 +737,165 @@ def test_without_a_collection_for_them_records_without_namespace_are_rejected(se
     sample = samples.batch({"namespace": ["one", None]})
     assert write(spot, sample) == [("no-namespace", "id-0001")]
     assert [fact.namespace for fact in facts(read(spot))] == ["one"]
+
+
+def by_collection(server: str, database: str, *more: str) -> list[str]:
+    """A database as the target of a command, with a collection for every namespace."""
+    return ["--to", "chroma", "--url", server, "--database", database, "--namespace-as", "collection", *more]
+
+
+def in_database(server: str, database: str, name: str, space: str) -> None:
+    """Make a collection of a database."""
+    base = f"{server}/api/v2/tenants/default_tenant/databases/{database}/collections"
+    body = {"name": name, "configuration": {"hnsw": {"space": space}}}
+    assert POOL.request("POST", base, json=body).status == 200
+
+
+def test_no_create_takes_a_database_that_has_collections(server: str, database: str, tmp_path: Path) -> None:
+    lines = tmp_path / "in.vmig.jsonl"
+    write(Spot(str(lines)), samples.batch({"namespace": ["one"]}))
+    command = ["import", "--from", str(lines), *by_collection(server, database, "--no-create", "--metric", "dot")]
+    assert "--no-create" in vex(*command).err
+    in_database(server, database, "one", "ip")
+    vex(*command).ok()
+
+
+def test_collections_of_another_metric_are_refused_unless_allowed(server: str, database: str, tmp_path: Path) -> None:
+    lines = tmp_path / "in.vmig.jsonl"
+    write(Spot(str(lines)), samples.batch({"namespace": ["one"]}))
+    command = ["import", "--from", str(lines), *by_collection(server, database, "--metric", "dot")]
+    in_database(server, database, "one", "l2")
+    refused = vex(*command)
+    assert (refused.code, "--allow-metric-change" in refused.err) == (1, True)
+    vex(*command, "--allow-metric-change").ok()
+
+
+def test_a_single_collection_of_another_metric_among_others_is_refused(
+    server: str, database: str, tmp_path: Path
+) -> None:
+    lines = tmp_path / "in.vmig.jsonl"
+    write(Spot(str(lines)), samples.batch({"namespace": ["one"]}))
+    in_database(server, database, "one", "l2")
+    in_database(server, database, "two", "ip")
+    refused = vex("import", "--from", lines, *by_collection(server, database, "--metric", "dot"))
+    assert (refused.code, "the collection one has the metric euclidean, not dot" in refused.err) == (1, True)
+
+
+@pytest.mark.parametrize(("way", "replaced"), [("metadata", 1), ("collection", 0)])
+def test_one_id_in_two_namespaces_is_two_records_where_each_has_its_collection(
+    server: str, database: str, tmp_path: Path, way: str, replaced: int
+) -> None:
+    lines, name = tmp_path / "in.vmig.jsonl", fresh()
+    write(Spot(str(lines)), samples.batch({"id": ["a", "a"], "namespace": ["one", "two"]}))
+    there = ["--to", "chroma", "--url", server, "--database", database, "--collection", name, "--namespace-as", way]
+    report = vex("import", "--from", lines, *there, "--json").ok().report
+    assert (report["read"], report["written"]) == (2, 2)
+    assert sum("had the id of an earlier one" in warning for warning in report["warnings"]) == replaced
+    spot = at(server, name, database=database, **{"namespace-as": way})
+    assert len(facts(read(spot))) == 2 - replaced
+
+
+def test_records_without_a_collection_do_not_count_those_of_their_id_as_replaced(
+    server: str, database: str, tmp_path: Path
+) -> None:
+    lines, rejects = tmp_path / "in.vmig.jsonl", tmp_path / "rejects.jsonl"
+    write(Spot(str(lines)), samples.batch({"id": ["a", "a"], "namespace": ["one", None]}))
+    report = (
+        vex("import", "--from", lines, *by_collection(server, database, "--json"), "--rejects", rejects).ok().report
+    )
+    assert (report["read"], report["written"], report["rejected"]) == (2, 1, 1)
+    assert [line["code"] for line in json_lines(rejects)] == ["no-namespace"]
+
+
+def test_every_record_of_another_dimension_is_rejected_once_though_ids_come_again(
+    server: str, database: str, tmp_path: Path
+) -> None:
+    lines, rejects = tmp_path / "in.vmig.jsonl", tmp_path / "rejects.jsonl"
+    spot = at(server, fresh(), database=database, **{"namespace-as": "collection"})
+    written(spot, {"namespace": ["one"]}, dim=3)
+    again = samples.batch({"id": ["a", "a", "b"], "namespace": ["one", "one", "two"]}, dim=4)
+    write(Spot(str(lines)), again)
+    report = (
+        vex("import", "--from", lines, *by_collection(server, database, "--json"), "--rejects", rejects).ok().report
+    )
+    assert (report["read"], report["written"], report["rejected"]) == (3, 1, 2)
+    assert [(line["id"], line["line"]) for line in json_lines(rejects)] == [("a", 1), ("a", 2)]
+
+
+# -- folders of an older version ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def older(tmp_path: Path) -> Path:
+    """A folder as Chroma left it before the last of its migrations, with 3 records in the collection notes."""
+    folder = tmp_path / "older"
+    tuned = {"space": "ip", "ef_construction": 100, "ef_search": 100, "max_neighbors": 16, "num_threads": 2}
+    tuned |= {"resize_factor": 1.2, "batch_size": 100, "sync_threshold": 1000}
+    written(made(Spot(f"chroma://{folder}?collection=notes"), "dot"), {"id": ["a", "b", "c"]}, dim=5)
+    with closing(sqlite3.connect(folder / "chroma.sqlite3")) as database, database:
+        database.execute("DELETE FROM migrations WHERE dir = 'sysdb' AND version = 10")
+        database.execute(
+            "UPDATE collections SET config_json_str = ?",
+            (json.dumps({"vector_index": {"hnsw": tuned}, "embedding_function": None}),),
+        )
+        database.execute("ALTER TABLE collections DROP COLUMN schema_str")
+    return folder
+
+
+def test_a_dry_run_leaves_a_folder_of_an_older_version_as_it_is(older: Path, tmp_path: Path) -> None:
+    lines, file = tmp_path / "in.vmig.jsonl", older / "chroma.sqlite3"
+    write(Spot(str(lines)), samples.batch({"id": ["d"]}, dim=5))
+    before = file.read_bytes()
+    there = ["--to", "chroma", "--path", str(older), "--collection", "notes"]
+    shown = vex("import", "--from", lines, *there, "--dry-run", "--json").ok().report
+    assert [shown[f"target_{name}"] for name in ("records", "dimension", "metric")] == [3, 5, "dot"]
+    assert file.read_bytes() == before
+    vex("import", "--from", lines, *there).ok()
+    assert file.read_bytes() != before
+    assert len(facts(read(Spot(f"chroma://{older}?collection=notes")))) == 4
+
+
+def test_a_folder_of_an_older_version_is_described_as_it_is(older: Path) -> None:
+    before = (older / "chroma.sqlite3").read_bytes()
+    with Spot(f"chroma://{older}?collection=notes").source().source(Selection()) as source:
+        said = source.describe()
+        assert (said.rows, said.dim, said.metric) == (3, 5, "dot")
+        assert (older / "chroma.sqlite3").read_bytes() == before
+        assert sum(part.rows or 0 for part in source.partitions(1)) == 3
+    assert (older / "chroma.sqlite3").read_bytes() != before
+
+
+def test_an_error_of_the_library_about_its_limits_is_ours(tmp_path: Path) -> None:
+    (tmp_path / "chroma.sqlite3").write_bytes(b"not a database" * 100)
+    address = private("_chroma_address").Address(
+        "here", None, tmp_path, "default_tenant", "default_database", "a", None
+    )
+    with closing(private("_chroma_local").Folder(address)) as folder, pytest.raises(DataError):
+        folder.limits()
+
+
+# -- keys and TLS ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("chroma://notes.example/notes", "http://notes.example:8000"),
+        ("chroma://notes.example/notes?api-key=k", "https://notes.example:443"),
+        ("chroma://:k@notes.example:8000/notes", "https://notes.example:8000"),
+        ("chroma://:k@notes.example:8000/notes?tls=false", "http://notes.example:8000"),
+        ("chroma://:k@localhost/notes", "http://localhost:8000"),
+        ("chroma://:k@127.0.0.2:81/notes", "http://127.0.0.2:81"),
+        ("chroma://:k@[::1]/notes", "http://[::1]:8000"),
+        ("chroma://:k@api.trychroma.com/notes?tls=false", "https://api.trychroma.com:443"),
+        ("chroma://notes.example/notes?tls=true", "https://notes.example:443"),
+    ],
+)
+def test_a_key_leaves_this_machine_by_tls_alone_unless_told_otherwise(
+    text: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CHROMA_API_KEY", raising=False)
+    assert private("_chroma_address").address(Spot(text).source().location).url == url
 
 
 # -- things that go wrong -------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pytest
 
 from tests.engines.postgres import postgres
-from vexarrow import records
+from vexarrow import copy, records
 from vexarrow.errors import AccessError, NotFound, SchemaError, TransientError, Unsupported, UsageError
 from vexarrow.places import resolve
 from vexarrow.protocols import Description, Page
@@ -215,6 +216,78 @@ def test_a_table_without_a_key_is_split_by_its_blocks(server: str) -> None:
         ]
     assert len(parts) == 4
     assert sorted(ids, key=int) == [str(number) for number in range(1, 201)]
+
+
+def test_a_partitioned_table_is_split_by_a_sample_as_well(server: str) -> None:
+    uri, name = made(server, "id text PRIMARY KEY, v vector(3), filler text) PARTITION BY HASH (id")
+    run(
+        server,
+        *(f"CREATE TABLE {name}_{at} PARTITION OF {name} FOR VALUES WITH (MODULUS 2, REMAINDER {at})" for at in (0, 1)),
+        f"ALTER TABLE {name} ALTER filler SET STORAGE PLAIN",
+        *(f"ALTER TABLE {name}_{at} ALTER filler SET STORAGE PLAIN" for at in (0, 1)),
+        f"INSERT INTO {name} SELECT md5(n::text), '[1,2,3]', repeat('x', 1500) FROM generate_series(1, 4000) n",
+    )
+    whole = query(server, f"SELECT max(id) FROM (SELECT id FROM {name} ORDER BY id LIMIT 2000) AS half")
+    with resolve(uri, side="source").source(Selection()) as source:
+        parts = source.partitions(2)
+        sizes = [sum(page.batch.num_rows for page in source.extract(part, rows=1000)) for part in parts]
+    assert sum(sizes) == 4000
+    assert min(sizes) > 1000
+    assert json.loads(parts[0].key)[1] != [whole[0][0]], "all keys were sorted"
+
+
+REPEATED = {
+    "a view of repeated ids": "SELECT n / 2 AS id, '[1]'::vector(1) AS v FROM generate_series(1, 9) n",
+    "a view with nulls": "SELECT nullif(n, 4) AS id, '[1]'::vector(1) AS v FROM generate_series(1, 9) n",
+}
+
+
+@pytest.mark.parametrize("kind", REPEATED)
+def test_a_view_whose_ids_say_no_place_is_read_whole_and_not_resumed(server: str, kind: str) -> None:
+    name = fresh(server)
+    run(server, f"CREATE VIEW {name} AS {REPEATED[kind]}")
+    with resolve(f"{server}#{name}", side="source").source(Selection()) as source:
+        (part,) = source.partitions(4)
+        found = list(source.extract(part, rows=2))
+        assert sum(page.batch.num_rows + len(page.rejects) for page in found) == 9
+        with pytest.raises(Unsupported, match=f"the ids of {name} are not unique, or null; begin again"):
+            next(iter(source.extract(part, rows=2, after=found[1].cursor)))
+
+
+def test_a_view_of_unique_ids_is_resumed_after_every_page(server: str) -> None:
+    name = fresh(server)
+    run(server, f"CREATE VIEW {name} AS SELECT n AS id, '[1]'::vector(1) AS v FROM generate_series(1, 9) n")
+    with resolve(f"{server}#{name}", side="source").source(Selection()) as source:
+        found = resumed_everywhere(source, source.partitions(4)[0], 2)
+    assert [value for page in found for value in page.batch["id"].to_pylist()] == [str(at) for at in range(1, 10)]
+
+
+def test_a_foreign_table_is_one_range_and_is_not_asked_for_its_keys(server: str) -> None:
+    name = fresh(server)
+    run(
+        server,
+        f"CREATE FOREIGN DATA WRAPPER {name}_far",  # without a handler: asking it anything is an error
+        f"CREATE SERVER {name}_far FOREIGN DATA WRAPPER {name}_far",
+        f"CREATE FOREIGN TABLE {name} (id int, v vector(1)) SERVER {name}_far",
+    )
+    with resolve(f"{server}#{name}", side="source").source(Selection()) as source:
+        assert [part.key for part in source.partitions(4)] == ["[null, null]"]
+
+
+def test_a_partitioned_table_without_a_key_is_read_whole_and_not_resumed(server: str) -> None:
+    uri, name = made(server, "id int, v vector(1)) PARTITION BY HASH (id")
+    run(
+        server,
+        *(f"CREATE TABLE {name}_{at} PARTITION OF {name} FOR VALUES WITH (MODULUS 2, REMAINDER {at})" for at in (0, 1)),
+        f"INSERT INTO {name} SELECT n, '[1]' FROM generate_series(1, 20) n",
+    )
+    with resolve(uri, side="source").source(Selection()) as source:
+        parts = source.partitions(2)
+        found = [list(source.extract(part, rows=3)) for part in parts]
+        ids = [value for pages in found for page in pages for value in page.batch["id"].to_pylist()]
+        assert sorted(ids, key=int) == [str(at) for at in range(1, 21)]
+        with pytest.raises(Unsupported, match="partitioned and has no unique key; begin again"):
+            next(iter(source.extract(parts[0], rows=3, after=found[0][0].cursor)))
 
 
 def test_all_readers_see_the_table_as_it_was_when_it_was_opened(server: str) -> None:
@@ -608,6 +681,22 @@ def test_records_of_another_dimension_are_rejected_and_none_is_trimmed(server: s
     assert load(uri, samples.batch({"id": ["b"]}, dim=4)) == [("dimension", 0)]
 
 
+def test_of_records_that_do_not_fit_and_share_an_id_none_is_counted_as_written(server: str, tmp_path: Path) -> None:
+    rows = [{"id": "a", "vector": [1, 2]}, *({"id": one, "vector": [1, 2, 3]} for one in ("b", "c", "b", "b"))]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    uri, name = made(server, "id text PRIMARY KEY, v vector(2), metadata jsonb")
+    report = copy(str(file), uri, rejects=str(tmp_path / "rejects.jsonl"))
+    assert (report.counts.read, report.counts.written, report.counts.rejected) == (5, 1, 4)
+    assert query(server, f"SELECT id FROM {name}") == [("a",)]
+
+
+def test_rows_that_do_not_fit_are_named_whatever_their_ids(server: str) -> None:
+    uri, _ = made(server, "id text PRIMARY KEY, v vector(2), metadata jsonb")
+    wrong = samples.batch({"id": ["b", "c", "b"]}, dim=3)
+    assert load(uri, wrong) == [("dimension", at) for at in range(3)]
+
+
 def test_a_table_without_a_dimension_gets_that_of_the_first_vectors(server: str) -> None:
     uri = f"{server}#{fresh(server)}"
     batches = [samples.without_vectors(), samples.batch({"id": ["d"]}, dim=3), samples.batch({"id": ["e"]}, dim=5)]
@@ -872,6 +961,50 @@ def test_without_a_unique_id_rows_of_the_same_id_are_replaced_as_well(server: st
     ]
 
 
+@pytest.mark.parametrize(
+    "kind", ["bigserial", "bigint GENERATED ALWAYS AS IDENTITY", "int GENERATED BY DEFAULT AS IDENTITY"]
+)
+@pytest.mark.parametrize("metadata", ["metadata jsonb", "text text"])
+def test_rows_that_are_replaced_keep_a_primary_key_that_is_not_their_id(server: str, kind: str, metadata: str) -> None:
+    uri, name = made(server, f"pk {kind} PRIMARY KEY, name text NOT NULL UNIQUE, v vector(4), {metadata}")
+    run(
+        server,
+        f"INSERT INTO {name} (name, v) SELECT 'n' || n, '[0,0,0,0]' FROM generate_series(1, 3) n",
+        f"CREATE TABLE {name}_other (pk bigint REFERENCES {name})",
+        f"INSERT INTO {name}_other SELECT pk FROM {name}",
+    )
+    for _ in range(2):
+        assert load(uri, samples.batch({"id": ["n2", "n3", "n4"]}), id_field="name") == []
+    found = dict(query(server, f"SELECT name, pk FROM {name}"))
+    assert {key: found[key] for key in ("n1", "n2", "n3")} == {"n1": 1, "n2": 2, "n3": 3}
+    assert found["n4"] > 3
+    assert query(server, f"SELECT count(*) FROM {name} WHERE v::text <> '[0,0,0,0]'") == [(3,)]
+
+
+def test_a_primary_key_of_text_that_is_not_the_id_is_kept(server: str) -> None:
+    uri, name = made(server, "pk text PRIMARY KEY, name text NOT NULL UNIQUE, v vector(4), metadata jsonb")
+    run(server, f"INSERT INTO {name} VALUES ('p', 'a', '[0,0,0,0]'), ('q', 'b', '[0,0,0,0]')")
+    sample = samples.batch({"id": ["a", "b", "c"]})
+    assert load(uri, sample, id_field="name") == [("refused", 2)]
+    assert query(server, f"SELECT pk, name FROM {name} ORDER BY 1") == [("p", "a"), ("q", "b")]
+    back = read(Spot(uri, source_options={"id-field": "name"}))
+    assert by_value(*back) == by_value(sample.slice(0, 2))
+
+
+def test_uuids_that_the_server_would_spell_otherwise_are_rejected(server: str) -> None:
+    uri, name = made(server, "id uuid PRIMARY KEY, v vector(4), metadata jsonb")
+    plain = "550e8400-e29b-41d4-a716-446655440000"
+    ids = [plain, plain.upper(), "{" + plain + "}", plain.replace("-", ""), plain + "\n"]
+    assert load(uri, samples.batch({"id": ids})) == [("no-place", at) for at in range(1, 5)]
+    assert query(server, f"SELECT id::text FROM {name}") == [(plain,)]
+
+
+def test_ids_that_are_one_to_the_server_alone_do_not_end_a_run(server: str) -> None:
+    uri, name = made(server, "id numeric PRIMARY KEY, v vector(4), metadata jsonb")
+    assert load(uri, samples.batch({"id": ["1", "2", "1.0", "3"]})) == []
+    assert query(server, f"SELECT id::int FROM {name} ORDER BY 1") == [(1,), (2,), (3,)]
+
+
 def test_a_table_without_a_json_column_takes_what_its_columns_hold_exactly(server: str) -> None:
     uri, _ = made(
         server,
@@ -998,6 +1131,16 @@ def test_a_place_may_be_named_in_every_way(server: str, monkeypatch: pytest.Monk
         ("postgresql://h/d#a", {"table": "b"}, "the URI names the table a, --table names b"),
         ("postgresql://h/d#a.b.c", {}, "has to be table or schema.table"),
         ("postgresql://h/d#a.", {}, "has to be table or schema.table"),
+        ("postgresql://u:1%secret@h/d", {}, "is malformed"),
+        ("postgresql://u:a/secret@h/d", {}, "has to be written %2F"),
+        ("postgresql://u:a#secret@h/d", {}, "has to be written %2F"),
+        ("postgresql://u:a#secret@h/d", {"table": "b"}, "has to be written %2F"),
+        ("pgvector", {"url": "postgresql://u:a/secret@h/d#t"}, "has to be written %2F"),
+        ("pgvector", {"url": "postgresql://u:a#secret@h/d"}, "has to be written %2F"),
+        ("pgvector", {"url": "postgresql://u:a?secret@h/d"}, "has to be written %2F"),
+        ("pgvector", {"url": "postgresql://u:a@secret#b@h/d"}, "has to be written %2F"),
+        ("pgvector", {"url": "postgresql://u:[secret@h/d"}, "malformed|has to be written|cannot be"),
+        ("pgvector", {"url": "host=h password=secret://x port=y"}, "cannot be reached"),
         ("postgresql://u:secret@h:x/d", {}, "cannot be reached: failed to resolve host"),
         ("pgvector", {"url": "mysql://u:secret@h/d"}, "a database is postgresql://…, not mysql://…"),
     ],
@@ -1138,6 +1281,32 @@ def test_a_server_that_does_not_answer_is_given_up_after_the_time_out(server: st
             load(f"{server}#{name}", samples.many(2), timeout="0.3", retries="0")
         with pytest.raises(TransientError, match=r"no answer within 0\.3 s"):
             listed(f"{server}#{name}", timeout="0.3", retries="0")
+
+
+def test_a_server_that_has_gone_is_noticed_where_there_is_no_time_out(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+    _, table = made(server, "id int PRIMARY KEY, v vector(1)")
+    found: list[psycopg.Connection[Any]] = []
+    connect = psycopg.connect
+
+    def noted(*info: Any, **given: Any) -> psycopg.Connection[Any]:
+        found.append(connect(*info, **given))
+        return found[-1]
+
+    monkeypatch.setattr(psycopg, "connect", noted)
+
+    def alive(place: str, **options: str) -> list[int]:
+        with (
+            resolve(place, {**named(options), "table": table}, side="source").source(Selection()),
+            socket.socket(fileno=os.dup(found[-1].fileno())) as wire,
+        ):
+            return [wire.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) for name in names]
+
+    assert alive(server) == [30, 10, 6, 90_000]
+    assert alive(f"{server}?keepalives_idle=7") == [7, 10, 6, 90_000]
+    assert alive("pgvector", url=f"{server}?keepalives_count=3", tcp_user_timeout="0") == [30, 10, 3, 0]
 
 
 def test_sixteen_holds_the_same(sixteen: str) -> None:
