@@ -8,7 +8,9 @@ import pytest
 
 from vexarrow import records
 from vexarrow.delivery import unsent
+from vexarrow.errors import UsageError
 from vexarrow.location import redact
+from vexarrow.places import resolve
 from vexarrow.protocols import Reject
 from vexarrow.rejects import path_for
 from vexarrow.repeats import Repeats
@@ -38,6 +40,7 @@ def test_a_record_is_not_written_when_the_one_that_replaces_it_is_refused() -> N
         "postgresql://u:ge#heim@h:5432/db",
         "postgresql://u:ge?heim@h/db",
         "postgresql://u:ge@heim@h/db",
+        "postgresql://u:12/heim@h/db",
         "postgresql://h/db?user=a;password=geheim",
         "host=h password=geheim dbname=b",
         "qdrant://h:6333/c?api_key=geheim",
@@ -59,3 +62,10 @@ def test_what_is_no_secret_is_shown() -> None:
         "a b.jsonl",
     ):
         assert redact(text) == text
+
+
+@pytest.mark.parametrize("password", ["a/heim", "a#heim", "a?heim", "12/heim"])
+def test_a_password_that_is_not_encoded_is_an_error_that_shows_none_of_it(password: str) -> None:
+    with pytest.raises(UsageError, match="%2F") as caught:
+        resolve(f"postgresql://u:{password}@h/db", side="source")
+    assert "heim" not in str(caught.value)

@@ -101,9 +101,15 @@ def _without_password(text: str) -> str:
     """A URL without what stands between the user and the last "@": a password that was not encoded may hold "/", "#" or
     "?", and a URL is then not what its parser takes it for."""
     found = _USER.match(text)
-    if found is None or _PORT.match(found["rest"]):
+    if found is None or (scheme(text) in ("http", "https") and _PORT.match(found["rest"])):
         return text
     return f"{found['head']}:{HIDDEN}@{found['tail']}"
+
+
+def check_password(text: str) -> None:
+    """Raise UsageError for a URL whose password hides where the host is, before any part of it is taken for more."""
+    if _USER.match(text) and urlsplit(_without_password(text)).hostname != urlsplit(text).hostname:
+        raise UsageError(f"{redact(text)}: in a password / has to be written %2F, # as %23, ? as %3F and @ as %40")
 
 
 def query_options(text: str) -> dict[str, str]:

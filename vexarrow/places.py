@@ -11,7 +11,7 @@ from typing import Any
 
 from vexarrow import files, plugins
 from vexarrow.errors import NotFound, Unsupported, UsageError
-from vexarrow.location import STANDARD_STREAM, Location, expand, is_url, query_options, redact, scheme
+from vexarrow.location import STANDARD_STREAM, Location, check_password, expand, is_url, query_options, redact, scheme
 from vexarrow.protocols import Capabilities, Connector, Format, Option, Sink, Source
 from vexarrow.selection import Selection
 
@@ -116,6 +116,7 @@ def resolve(
     plugin = _plugin(text, given, side, format)
     named = text.lower() in (plugin.name, *plugin.aliases)
     if isinstance(plugin, Connector) and is_url(text):
+        check_password(text)
         given = {**query_options(text), **given}
     if isinstance(plugin, Connector):
         target = "" if named else text
