@@ -45,7 +45,7 @@ test: lint try-npm-vex ## lint, then the everyday suite
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 # The suite runs on a wheel that was built from the sdist, in a folder where the checkout cannot be imported.
-# mypy reads the installed package: there, and only there, connectors/ is vexarrow.connectors.
+# Tests marked slow (faults on the way) run on the checkout alone. mypy reads the installed package: there, and only there, connectors/ is vexarrow.connectors.
 package: $(READY) try-npm-vex ## sdist, wheel from the sdist, and the suite on the installed wheel
 	rm -rf build dist *.egg-info
 	$(BIN)/python -m build --outdir dist
@@ -56,7 +56,7 @@ package: $(READY) try-npm-vex ## sdist, wheel from the sdist, and the suite on t
 	cp -R tests pyproject.toml "$$scratch"; \
 	cd "$$scratch"; \
 	venv/bin/mypy --package vexarrow; \
-	venv/bin/pytest -n $(WORKERS) --dist loadfile
+	venv/bin/pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
 bench: $(READY) try-npm-vex ## every benchmark, one after another; each rewrites its results
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m benchmarks
