@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from vexarrow.errors import UsageError
-from vexarrow.location import Location, is_url
+from vexarrow.location import Location, is_loopback, is_url
 
 CLOUD = "trychroma.com"
 PORT = 8000
@@ -108,14 +107,7 @@ def _is_secure(location: Location, parts: SplitResult, host: str) -> bool:
     flag = location.option("tls")
     if flag is not None:
         return flag.lower() not in ("", "0", "false", "no")
-    return _port(location, parts) == 443 or (_key(location, parts) is not None and not _is_loopback(host))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    return _port(location, parts) == 443 or (_key(location, parts) is not None and not is_loopback(host))
 
 
 def _port(location: Location, parts: SplitResult) -> int | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import ipaddress
 import re
 import sys
 import threading
@@ -29,7 +28,7 @@ from vexarrow.errors import (
     UsageError,
     VexError,
 )
-from vexarrow.location import HIDDEN, Location, redact
+from vexarrow.location import HIDDEN, Location, is_loopback, redact
 from vexarrow.patience import Requests
 
 _MISSING = "qdrant needs qdrant-client: pip install 'vexarrow[qdrant]'"
@@ -89,19 +88,10 @@ def address(location: Location) -> Address:
     if not collection:
         raise UsageError("qdrant: which collection? Give --collection NAME or set QDRANT_COLLECTION")
     key = location.option("api-key")
-    safe = parts.scheme == "https" or (parts.scheme == "qdrant" and bool(key) and not _is_loopback(parts.hostname))
+    safe = parts.scheme == "https" or (parts.scheme == "qdrant" and bool(key) and not is_loopback(parts.hostname))
     tls = _boolean(location, "https", default=safe)
     shown = str(location) if target else f"qdrant collection {collection} at {redact(parts.geturl())}"
     return Address(parts.hostname, _port(location, parts), tls, collection, key, shown)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _port(location: Location, parts: Any) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import threading
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from vexarrow.errors import (
     VexError,
 )
 from vexarrow.http import Http
-from vexarrow.location import HIDDEN, Location, is_url
+from vexarrow.location import HIDDEN, Location, is_loopback, is_url
 from vexarrow.patience import Requests
 
 from ._weaviate_wire import Call, messages, stub
@@ -77,19 +76,11 @@ def _from_uri(location: Location) -> tuple[str, str]:
     host = parts.hostname or "localhost"
     said = (location.option("tls") or "").lower()
     # A key never goes in the clear over a network, unless somebody says so.
-    secure = port == 443 or host.endswith(_CLOUD) or (bool(location.option("api-key")) and not _is_loopback(host))
+    secure = port == 443 or host.endswith(_CLOUD) or (bool(location.option("api-key")) and not is_loopback(host))
     secure = said not in ("false", "0", "no") if said else secure
     bracketed = f"[{host}]" if ":" in host else host
     address = f"https://{bracketed}:{port or 443}" if secure else f"http://{bracketed}:{port or 8080}"
     return address, path or location.option("collection") or ""
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether what is sent to a host stays on this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def _checked(url: str) -> Any:

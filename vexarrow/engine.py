@@ -223,8 +223,8 @@ def _load(
     state.pace.wait(batch.num_rows)
     refused = list(sink.load(batch))
     if state.repeats is not None:
-        keys = state.repeats.add(batch)
-        refused += unsent(keys, refused) if refused else []
+        refused += unsent(state.repeats.keys(batch), refused) if refused else []
+        state.repeats.add(sound.without(batch, refused))
     counts.written += batch.num_rows - len(refused)
     if state.digest is not None:
         state.digest.update(sound.without(batch, refused))

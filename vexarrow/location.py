@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from vexarrow.errors import UsageError
@@ -104,6 +105,14 @@ def _without_password(text: str) -> str:
     if found is None or (scheme(text) in ("http", "https") and _PORT.match(found["rest"])):
         return text
     return f"{found['head']}:{HIDDEN}@{found['tail']}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent to a host stays on this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def check_password(text: str) -> None:

@@ -20,17 +20,23 @@ class Repeats:
         self._by_namespace = by_namespace
         self._distinct = Distinct()
 
-    def add(self, batch: pa.RecordBatch) -> Sequence[object]:
-        """Take a batch; the keys of its rows."""
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take a batch of records that were sent."""
+        self._distinct.add(self._keys(batch))
+
+    def keys(self, batch: pa.RecordBatch) -> Sequence[object]:
+        """The keys of the rows of a batch."""
+        found: list[object] = self._keys(batch).to_pylist()
+        return found
+
+    def _keys(self, batch: pa.RecordBatch) -> pa.Array:
         keys = batch.column("id")
         if self._by_namespace:
             names = batch.column("namespace")
             # The length says where the namespace ends; "-" is none.
             head = pc.if_else(names.is_valid(), pc.utf8_length(names).cast(pa.string()), "-")
             keys = pc.binary_join_element_wise(head, names.fill_null(""), keys, ":")
-        self._distinct.add(keys)
-        rows: list[object] = keys.to_pylist()
-        return rows
+        return keys
 
     def count(self) -> int:
         """The records that came after another one of their key."""
