@@ -71,8 +71,18 @@ def _binaries(name: str, folder: Path) -> Path:
     if os.getuid() == 0:
         folder.chmod(0o755)
         if subprocess.run([*_nobody(), "test", "-r", str(found / "bin/postgres")], check=False).returncode:
-            found = Path(shutil.copytree(found, folder / "install", symlinks=True))
+            found = _copied(found, folder / "install")
     return found / "bin"
+
+
+def _copied(home: Path, into: Path) -> Path:
+    """A copy that everybody may read, with the shared libraries that the wheel keeps beside its package: the programs
+    look for them by a path relative to their own."""
+    package = home.parent
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, into / libraries.name, symlinks=True)
+    return Path(shutil.copytree(home, into / package.name / home.name, symlinks=True))
 
 
 def _made(binaries: Path, folder: Path, password: str | None) -> Path:
