@@ -11,12 +11,19 @@ VexError
 ├─ TooManyRejects      `--strict` or `--max-rejects` stopped the run
 ├─ TransientError      worth another try; `.retry_after` in seconds
 ├─ Refused             the content of a request is not taken: split it to find the record at fault
+├─ Unfit               a projection would do more harm than good; `.report` and `.verdict` say why
 └─ Mismatch            two places differ
 
 Connectors and formats translate foreign exceptions into these once, at their edge.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vexarrow.adapt.gate import Verdict
+    from vexarrow.adapt.report import Report
 
 
 class VexError(Exception):
@@ -71,6 +78,16 @@ class TransientError(VexError):
 
 class Refused(VexError):
     """The place refuses the content of a request: of several records, some at least. `deliver` finds out which."""
+
+
+class Unfit(VexError):
+    """A projection is not trusted: too little to train with, or worse than staying on the source model. `report` and
+    `verdict` are None when there was too little to measure."""
+
+    def __init__(self, message: str, *, report: Report | None = None, verdict: Verdict | None = None) -> None:
+        super().__init__(message)
+        self.report = report
+        self.verdict = verdict
 
 
 class Mismatch(VexError):

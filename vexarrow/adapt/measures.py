@@ -1,0 +1,127 @@
+"""How good a projection is, measured on pairs that it was not trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vexarrow.adapt.neighbours import nearest, own_ranks, shared
+from vexarrow.adapt.pairs import matrix_of, unit_rows
+from vexarrow.adapt.report import NEIGHBOURS, Measure, Point, Report, Spot
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vexarrow.adapt.fit import Linear
+    from vexarrow.adapt.model import Adapter
+    from vexarrow.adapt.pairs import Pairs
+
+    Matrix = NDArray[np.float32]
+
+SIZES = (1, 5, 10, 20, 50)
+
+
+def evaluate(
+    adapter: Adapter,
+    kept: Pairs,
+    *,
+    pairs: int,
+    loo_cosine: float | None = None,
+    corpus: Any = None,
+    curve: Sequence[Point] = (),
+) -> Report:
+    """The report of an adapter, trained with `pairs` pairs, on others that it does not know. At least 2 are needed.
+
+    `corpus`: source vectors of what is to be projected, None for those of `kept`.
+    """
+    ours = adapter.matrix(kept.source)
+    native, source = _unit(kept.target), _unit(kept.source)
+    cosines = np.einsum("ij,ij->i", ours, native)
+    mean = _mean_target(adapter, native)
+    shuffled, spread = _shuffled(ours, native)
+    ranks = own_ranks(native, ours)
+    sizes = [size for size in SIZES if size < len(kept)]
+    most = min(max(sizes), len(kept) - 1)
+    near_native = nearest(native, native, most, but_self=True)
+    near_ours = nearest(ours, ours, most, but_self=True)
+    near_source = nearest(source, source, most, but_self=True)
+    near_query = nearest(native, ours, min(NEIGHBOURS, most), but_self=True)
+    ten = min(NEIGHBOURS, most)
+    return Report(
+        pairs=pairs,
+        held_out=len(kept),
+        cosine=measure(cosines),
+        cosine_p5=float(np.quantile(cosines, 0.05)),
+        constant_cosine=float((native @ mean).mean()),
+        shuffled_cosine=shuffled,
+        shuffled_std=spread,
+        r2=_explained(ours, native),
+        recall_at_1=measure(ranks == 0),
+        mrr=measure(1 / (1 + ranks)),
+        overlap=measure(shared(near_ours[:, :ten], near_native[:, :ten])),
+        native_top1=measure((near_ours[:, :ten] == near_native[:, :1]).any(1)),
+        source_overlap=measure(shared(near_source[:, :ten], near_native[:, :ten])),
+        query_overlap=measure(shared(near_query, near_native[:, :ten])),
+        by_size=tuple(_spot(size, near_ours, near_source, near_native) for size in sizes),
+        curve=tuple(curve),
+        loo_cosine=loo_cosine,
+        unfamiliar=_unfamiliar(adapter, kept.source if corpus is None else corpus),
+        corpus=len(kept) if corpus is None else len(corpus),
+    )
+
+
+def measure(values: NDArray[Any]) -> Measure:
+    """Mean and 95 % interval (normal approximation) of a number a row; shares stay within 0 and 1."""
+    mean = float(values.mean())
+    half = 1.96 * float(values.std(ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else float("inf")
+    bounded = bool((values >= 0).all() and (values <= 1).all())
+    low, high = (max(mean - half, 0.0), min(mean + half, 1.0)) if bounded else (mean - half, mean + half)
+    return Measure(mean, float(low), float(high), len(values))
+
+
+def point(count: int, linear: Linear, kept: Pairs) -> Point:
+    """A point of the learning curve: cosine and overlap of a map on held-out pairs."""
+    mapped = linear(unit_rows(kept.source))
+    ours, native = _unit(mapped), _unit(kept.target)
+    ten = min(NEIGHBOURS, len(kept) - 1)
+    overlap = shared(nearest(ours, ours, ten, but_self=True), nearest(native, native, ten, but_self=True))
+    return Point(count, float(np.einsum("ij,ij->i", ours, native).mean()), float(overlap.mean()))
+
+
+def _unit(rows: NDArray[Any]) -> Matrix:
+    return unit_rows(rows).astype(np.float32)
+
+
+def _mean_target(adapter: Adapter, native: Matrix) -> Matrix:
+    """The direction of the mean target vector, from the training where it is known."""
+    known = getattr(adapter, "target_mean", None)
+    mean = native.mean(0) if known is None else known
+    direction: Matrix = mean / np.linalg.norm(mean)
+    return direction
+
+
+def _shuffled(ours: Matrix, native: Matrix) -> tuple[float, float]:
+    """Mean cosine with the vectors of other texts, and the standard deviation of such a mean over all shuffles."""
+    similar = (ours @ native.T).astype(np.float64)
+    n = len(similar)
+    others = (similar.sum() - np.trace(similar)) / (n * (n - 1))
+    centred = similar - similar.mean(0) - similar.mean(1)[:, None] + similar.mean()
+    return float(others), float(np.sqrt((centred**2).sum() / (n - 1)) / n)
+
+
+def _explained(ours: Matrix, native: Matrix) -> float:
+    left = ((native - ours) ** 2).sum()
+    spread = ((native - native.mean(0)) ** 2).sum()
+    return float(1 - left / spread)
+
+
+def _spot(size: int, ours: NDArray[np.intp], source: NDArray[np.intp], native: NDArray[np.intp]) -> Spot:
+    known = native[:, :size]
+    return Spot(size, float(shared(ours[:, :size], known).mean()), float(shared(source[:, :size], known).mean()))
+
+
+def _unfamiliar(adapter: Adapter, corpus: Any) -> float | None:
+    leverage, limit = adapter.leverage(matrix_of(corpus)), adapter.leverage_limit
+    return None if leverage is None or limit is None else float((leverage > limit).mean())
