@@ -52,7 +52,7 @@ def loads(data: bytes, name: str) -> tuple[dict[str, NDArray[np.floating[Any]]],
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    header = _header(data, name)
+    header = header_of(data, name)
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -63,7 +63,8 @@ def loads(data: bytes, name: str) -> tuple[dict[str, NDArray[np.floating[Any]]],
     return tensors, header
 
 
-def _header(data: bytes, name: str) -> dict[str, Any]:
+def header_of(data: bytes, name: str) -> dict[str, Any]:
+    """The header of a file called `name`, of which only the beginning has to be there. Raises DataError."""
     size = int.from_bytes(data[:8], "little")
     try:
         text = json.loads(data[8 : 8 + size])["__metadata__"][KEY]
