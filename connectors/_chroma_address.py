@@ -36,7 +36,7 @@ class Address:
         return host is not None and (host == CLOUD or host.endswith(f".{CLOUD}"))
 
     def __str__(self) -> str:
-        return f"{self.place}, collection {self.collection}" if self.place == "chroma" else self.place
+        return self.place
 
 
 def is_name(text: str) -> bool:

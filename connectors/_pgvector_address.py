@@ -49,7 +49,7 @@ class Address:
             raise UsageError(f"{location}: the URI names the table {redact(fragment)}, --table names {redact(named)}")
         schema, table = parsed_table(fragment or named)
         parameters = {name: value for name in LIBPQ if (value := location.option(name.replace("_", "-"))) is not None}
-        place = str(location) if location.target else f"{location} table {fragment or named or DEFAULT_TABLE}"
+        place = str(location) if location.target else f"{location.kind} table {fragment or named or DEFAULT_TABLE}"
         return cls(place, url, {**_trust(url, parameters), **parameters}, schema, table)
 
 

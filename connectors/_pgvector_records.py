@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ._pgvector_wire import Session
 
+STORE = "pgvector"
 _TEXTS = ("text", "model", "namespace")
 
 
@@ -179,6 +180,9 @@ class Reader:
         if "score" in kinds:
             values, present = rows.numbers(kinds["score"][0], ">f8")
             columns["score"] = pa.array(values, mask=~present)
+        if not self._selected.table.own:
+            named = columns.get("source_store", pa.nulls(len(rows), pa.string()))
+            columns["source_store"] = pc.fill_null(named, STORE)
         rejects = self._moments(rows, kinds, columns)
         self._documents(rows, kinds, columns)
         if rejects:

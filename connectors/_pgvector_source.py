@@ -19,7 +19,7 @@ from vexarrow.selection import Selection
 
 from ._pgvector_address import DEFAULT_TABLE, Address
 from ._pgvector_decode import Rows
-from ._pgvector_records import Reader, Selected
+from ._pgvector_records import STORE, Reader, Selected
 from ._pgvector_roles import index_settings, roles, table_metric
 from ._pgvector_table import OLDER_TABLE, Column, Table, candidates, extension, found, missing
 from ._pgvector_wire import Session
@@ -94,7 +94,7 @@ class TableSource:
             rows=rows,
             namespaces=namespaces,
             id_type=known.id_type,
-            source_store="pgvector",
+            source_store=STORE,
             vectors=self._dims,
             settings={"pgvector": settings} if settings else {},
             details=details | ({"index": settings} if settings.get("index") else {}),

@@ -22,6 +22,7 @@ from vexarrow.payload import HIDDEN, TEXT_KEYS, Payload, Shape, pack, unpack
 from ._pinecone_names import to_id, to_namespace
 from ._pinecone_schema import Index
 
+STORE = "pinecone"
 MOST_METADATA = 40_960
 _EXACT = 1 << 53
 _FIELDS = {"text": "text", "model": "model", "created_at": "created_at"}
@@ -166,8 +167,12 @@ def read(ids: Sequence[str], payloads: Sequence[Payload], space: str, form: Form
         for payload in payloads:
             payload.pop(form.original, None)
     spaces = [_namespace(payload, note, space, found) for payload, note in zip(payloads, notes, strict=True)]
+    ours = [HIDDEN in payload for payload in payloads]
     columns = unpack(payloads, form.shape, found)
     columns["id"] = originals
+    columns["source_store"] = [
+        store if own else store or STORE for store, own in zip(columns["source_store"], ours, strict=True)
+    ]
     columns["namespace"] = [
         own if own is not None else given for own, given in zip(columns["namespace"], spaces, strict=True)
     ]

@@ -33,7 +33,7 @@ from ._pinecone_api import MOST_FETCHED, MOST_MATCHED, Data, TooLong
 from ._pinecone_ids import Listed, Lister
 from ._pinecone_index import Opened
 from ._pinecone_names import DEFAULT, to_namespace
-from ._pinecone_shape import form_of
+from ._pinecone_shape import STORE, form_of
 from ._pinecone_wire import SPARSE_TYPE, Answer, Reader, sparse_name
 
 ANSWER_BYTES = 4_000_000
@@ -126,7 +126,7 @@ class PineconeSource:
             metric=index.metric,
             rows=sum(self._counts.values()),
             namespaces=() if "" in self._counts else tuple(self._counts),
-            source_store="pinecone",
+            source_store=STORE,
             vectors=dict.fromkeys(self._sparse),
             details={
                 "index": index.name,

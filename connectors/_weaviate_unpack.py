@@ -21,7 +21,7 @@ from vexarrow import records, timestamps
 from vexarrow.ids import ORIGINAL_ID
 from vexarrow.payload import HIDDEN, Found, Shape, is_json, original_ids, unpack
 
-from ._weaviate_schema import OURS, SOURCE_STORE, Layout
+from ._weaviate_schema import OURS, SOURCE_STORE, STORE, Layout
 from ._weaviate_values import Row, properties_of
 from ._weaviate_vectors import Vectors
 
@@ -82,6 +82,8 @@ class Reader:
             rows["namespace"] = [tenant if name is None else name for name in rows["namespace"]]
         rows["id"] = [one.get(ORIGINAL_ID) or result.metadata.id for one, result in zip(objects, results, strict=True)]
         rows |= {name: [value] * len(objects) for name, value in _HIDDEN_VALUES.items()}
+        if not self.layout.holds(SOURCE_STORE):
+            rows[SOURCE_STORE] = [STORE] * len(objects)
         for at, one in enumerate(objects):
             if one.get(HIDDEN):
                 hidden = _hidden(one)
@@ -114,6 +116,8 @@ class Reader:
         row |= {"id": kept, "namespace": row["namespace"] or tenant or None}
         if isinstance(source, str):
             row[SOURCE_STORE] = source or None
+        elif not self.layout.holds(SOURCE_STORE):
+            row[SOURCE_STORE] = row[SOURCE_STORE] or STORE
         if isinstance(metadata, str) and _is_object(metadata):
             row["metadata"] = _joined(metadata, row["metadata"])
         if hidden is None:

@@ -114,9 +114,9 @@ def _folder(where: Address) -> Iterator[Store]:
 
 
 _OPTIONS = (
-    Option(("url",), "the server", env=("CHROMA_URL",), default="http://localhost:8000"),
-    Option(("path",), "the folder of a local database, instead of a server"),
-    Option(("collection",), "the collection", env=("CHROMA_COLLECTION",)),
+    Option(("url",), "the server", env=("CHROMA_URL",), default="http://localhost:8000", says="at"),
+    Option(("path",), "the folder of a local database, instead of a server", says="in"),
+    Option(("collection",), "the collection", env=("CHROMA_COLLECTION",), says="collection"),
     Option(("tenant",), "the tenant", env=("CHROMA_TENANT",), default="default_tenant"),
     Option(("database",), "the database", env=("CHROMA_DATABASE",), default="default_database"),
     Option(("api-key",), "the key, sent as x-chroma-token", env=("CHROMA_API_KEY",), secret=True),

@@ -63,7 +63,11 @@ _OPTIONS = (
         ("url", "pg-url"), "postgresql://user:password@host:port/database", env=("PGVECTOR_URL", "DATABASE_URL"),
         secret=True,
     ),
-    Option(("table",), f"table or schema.table; the URI's #fragment says it as well (default: {DEFAULT_TABLE})"),
+    Option(
+        ("table",),
+        f"table or schema.table; the URI's #fragment says it as well (default: {DEFAULT_TABLE})",
+        says="table",
+    ),
     Option(("vector-column", "vector-name"), "the column of the vectors, where there are several"),
     Option(("text-field",), "the column of the text, where it has another name than is known"),
     Option(("namespace-field",), "the column of the namespace"),

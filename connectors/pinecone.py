@@ -66,8 +66,8 @@ def open_sink(location: Location) -> Iterator[Sink]:
 
 _OPTIONS = (
     Option(("api-key",), "the API key", env=("PINECONE_API_KEY",), secret=True),
-    Option(("index",), "the name of the index", env=("PINECONE_INDEX",)),
-    Option(("host",), "the full https URL of the index", env=("PINECONE_HOST",)),
+    Option(("index",), "the name of the index", env=("PINECONE_INDEX",), says="index"),
+    Option(("host",), "the full https URL of the index", env=("PINECONE_HOST",), says="at"),
     Option(
         ("controller-host",),
         "the URL of the control plane",

@@ -69,8 +69,8 @@ def open_sink(location: Location) -> Iterator[Sink]:
 
 
 _OPTIONS = (
-    Option(("url",), "the server's REST address", env=("QDRANT_URL",), default="http://localhost:6333"),
-    Option(("collection",), "the collection", env=("QDRANT_COLLECTION",)),
+    Option(("url",), "the server's REST address", env=("QDRANT_URL",), default="http://localhost:6333", says="at"),
+    Option(("collection",), "the collection", env=("QDRANT_COLLECTION",), says="collection"),
     Option(("api-key",), "the API key", env=("QDRANT_API_KEY",), secret=True),
     Option(("grpc-port",), "the port of gRPC, that of REST + 1 where this is not given"),
     Option(

@@ -68,8 +68,13 @@ def open_sink(location: Location) -> Iterator[Sink]:
 
 
 _OPTIONS = (
-    Option(("url",), "the server", env=("WEAVIATE_URL",), default="http://localhost:8080"),
-    Option(("collection", "class"), "the collection; its first letter becomes a capital", env=("WEAVIATE_CLASS",)),
+    Option(("url",), "the server", env=("WEAVIATE_URL",), default="http://localhost:8080", says="at"),
+    Option(
+        ("collection", "class"),
+        "the collection; its first letter becomes a capital",
+        env=("WEAVIATE_CLASS",),
+        says="collection",
+    ),
     Option(("api-key",), "an API key, or a bearer token", env=("WEAVIATE_API_KEY",), secret=True),
     Option(("grpc-port", "grpc"), "the port of gRPC (default: 50051, 443 for Weaviate Cloud)"),
     Option(("grpc-url",), "where gRPC is, when it is another host: host:port, or grpcs://host:port with TLS"),

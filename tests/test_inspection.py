@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -349,6 +351,29 @@ def test_shares_are_100_percent_of_all_only() -> None:
     text = render(inspected(batch))
     assert "4,999   99.9 %" in text
     assert "1    0.1 %" in text
+
+
+def test_settings_of_a_store_are_lines_of_their_paths_without_what_is_empty() -> None:
+    nested = {
+        "vectors": {"": {"size": 4}},
+        "m": "16",
+        "on": False,
+        "none": None,
+        "nothing": {},
+        "list": ["a"],
+        "no": [],
+    }
+    source = Batches([numbered(["a"])])
+    text = render(inspect(source, replace(source.describe(), metric="dot", settings={"qdrant": nested, "other": {}})))
+    assert "│ metric         : dot" in text
+    (section,) = re.findall(r"├─ qdrant settings ─+\n((?:│.*\n)+)", text)
+    assert section.splitlines() == [
+        '│ vectors."".size : 4',
+        "│ m               : 16",
+        "│ on              : false",
+        '│ list            : ["a"]',
+    ]
+    assert "other settings" not in text
 
 
 def test_real_records_are_counted(real: Mapping[str, Any]) -> None:

@@ -346,14 +346,18 @@ def _said_records(place: Place | Memory) -> int | None:
     return said if isinstance(said, int) else None
 
 
+def _imported_to(target: Place) -> str:
+    """The target as the sidecar names it, which begins with the store."""
+    name, text = target.plugin.name, str(target)
+    return text if text.startswith(name) else f"{name}:{text}"
+
+
 def _marked(plan: Plan, report: Report) -> Report:
     """Note the import in the source's sidecar; a sidecar that cannot be written is a warning, the import is done."""
     if not _has_sidecar(plan.source):
         return report
     try:
-        sidecar.mark_imported(
-            _data_path(plan.source), f"{plan.target.plugin.name}:{plan.target}", report.counts.written
-        )
+        sidecar.mark_imported(_data_path(plan.source), _imported_to(plan.target), report.counts.written)
     except (VexError, NotImplementedError) as error:  # some file systems are read-only
         return replace(report, warnings=[*report.warnings, f"the sidecar was not updated: {error}"])
     return report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,8 @@ def render(inspection: Inspection, width: int = WIDTH, *, top: int = TOP) -> str
     width = max(width, NARROWEST)
     found = inspection
     lines = [_heading("┌", found.name or "records", width), *_general(found)]
+    for store, settings in dict(found.declared.get("settings", {})).items():
+        lines += _settings(store, settings, width)
     lines += [_heading("├", "vectors", width), *_vectors(found, width)]
     lines += [_heading("├", "texts", width), *_texts(found)]
     for name, values in _columns(found, several=True):
@@ -67,19 +69,29 @@ def _general(found: Inspection) -> Iterator[str]:
     yield from (
         _row(name, f"{shown(values.top[0][0])} in all records") for name, values in _columns(found, several=False)
     )
-    yield from _declared(found)
+    if metric := found.declared.get("metric"):
+        yield _row("metric", str(metric))
     if found.content_digest:
         yield _row("content digest", "")
         yield f"│   {found.content_digest}"
 
 
-def _declared(found: Inspection) -> Iterator[str]:
-    """The metric and the index settings that a store has, a line each."""
-    if metric := found.declared.get("metric"):
-        yield _row("metric", str(metric))
-    for store, settings in dict(found.declared.get("settings", {})).items():
-        for name, value in dict(settings).items():
-            yield _row(f"{store} {name}", shown(value if isinstance(value, str) else json.dumps(value, default=str)))
+def _settings(store: str, settings: Mapping[str, object], width: int) -> Iterator[str]:
+    """What a store says of its index, a line a value; nothing where it says nothing."""
+    leaves = dict(_leaves("", settings))
+    if leaves:
+        yield _heading("├", f"{store} settings", width)
+    label = max(map(len, leaves), default=0)
+    yield from (f"│ {name:<{label}} : {shown(value)}" for name, value in leaves.items())
+
+
+def _leaves(path: str, value: object) -> Iterator[tuple[str, str]]:
+    """The values in nested settings by their paths, as in "hnsw_config.m"; what is null or empty is left out."""
+    if isinstance(value, Mapping):
+        for name, inside in value.items():
+            yield from _leaves(f"{path}.{shown(name)}" if path else shown(name), inside)
+    elif value is not None and value != []:
+        yield path, value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _ids(found: Inspection) -> Iterator[str]:

@@ -29,7 +29,8 @@ class Location:
 
     `kind` is the name of the connector or format, `target` a path or URL ("" when the options say it all, "-" for
     stdin and stdout), `options` what was given to that connector or format, by canonical option name.
-    `store` tells a connector from a format; `overwrite` allows a sink to replace what is there.
+    `store` tells a connector from a format; `overwrite` allows a sink to replace what is there; `label` is what a place
+    without a target is called, e.g. "qdrant collection memories".
     `str()` is fit for messages, reports and journals.
     """
 
@@ -38,9 +39,10 @@ class Location:
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     store: bool = False
     overwrite: bool = False
+    label: str = field(default="", compare=False)
 
     def __str__(self) -> str:
-        return redact(self.target) if self.target else self.kind
+        return redact(self.target) if self.target else self.label or self.kind
 
     def __repr__(self) -> str:
         return f"Location({self.kind}, {redact(self.target)!r})"

@@ -16,6 +16,7 @@ from vexarrow.protocols import Capabilities, Connector, Format, Option, Sink, So
 from vexarrow.selection import Selection
 
 SOURCE, SINK = "source", "sink"
+_WHERE = ("at", "in")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,19 @@ def resolve(
     known = _known(plugin, given, side)
     if isinstance(plugin, Connector) and plugin.path_option and not target:
         target = known.pop(plugin.path_option, "")
-    location = Location(plugin.name, target, known, isinstance(plugin, Connector), overwrite)
+    label = _label(plugin, known, given)
+    location = Location(plugin.name, target, known, isinstance(plugin, Connector), overwrite, label)
     return Place(location, plugin)
+
+
+def _label(plugin: Connector | Format, known: Mapping[str, str], given: Mapping[str, str]) -> str:
+    """What messages call a place that no URI names: the store, what in it, and where, if that was given."""
+    said = [option for option in plugin.options if option.says and option.name in known]
+    here = [option for option in said if option.says != "at" or any(name in given for name in option.names)]
+    words = [
+        f"{option.says} {redact(known[option.name])}" for option in sorted(here, key=lambda one: one.says in _WHERE)
+    ]
+    return " ".join([plugin.name, *words])
 
 
 def plugin_for(text: str, options: Mapping[str, str], *, side: str, format: str | None = None) -> Connector | Format:

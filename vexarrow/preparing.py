@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from vexarrow.errors import NotFound, SchemaError
+from vexarrow.errors import NotFound, SchemaError, Unsupported
 from vexarrow.metrics import metric
 from vexarrow.protocols import Connector, Description, Foreseeing, Sink, Source, Target
 from vexarrow.selected import Selected
@@ -30,7 +30,9 @@ def intended(plan: Plan, source: Source) -> Description:
 
 def check_target(plan: Plan, described: Description, sink: Sink) -> Description | None:
     """What the target is, None when it has to be created or does not say. Raises NotFound when it is missing and must
-    not be created, and SchemaError when its metric is another one, or its dimension not that of all vectors to come."""
+    not be created, SchemaError when its metric is another one, or its dimension not that of all vectors to come, and
+    Unsupported when it cannot hold the further vectors."""
+    _check_further(plan, described)
     found = sink.existing() if isinstance(sink, Target) else None
     if found is None:
         if isinstance(sink, Target) and not plan.create:
@@ -44,6 +46,17 @@ def check_target(plan: Plan, described: Description, sink: Sink) -> Description 
         )
     _check_dimension(plan, found)
     return found
+
+
+def _check_further(plan: Plan, described: Description) -> None:
+    """Refuse further vectors of a kind that a store has no place for, before it is made for nothing."""
+    if not isinstance(plan.target.plugin, Connector):
+        return
+    able = plan.target.capabilities.further
+    names = [name for name in described.vectors if name.partition(":")[0] not in able]
+    if names:
+        held = f"of further vectors only {', '.join(sorted(able))}" if able else "one vector a record"
+        raise Unsupported(f"{plan.target} holds {held} and no {', '.join(names)}; --drop-vectors leaves these out")
 
 
 def _check_dimension(plan: Plan, found: Description) -> None:

@@ -196,6 +196,8 @@ class Option:
 
     `names`: the option's name and its aliases, without dashes, the first is canonical. `env`: environment variables
     that stand in, in this order. `flag`: takes no value. `secret`: never shown. `side`: "source", "sink" or "both".
+    `shared`: means both sides where it names none. `says`: the word by which messages name the place with the value
+    where no URI names it, e.g. "collection"; "at" of an address, which is only shown where a user has given it.
     """
 
     names: tuple[str, ...]
@@ -206,6 +208,7 @@ class Option:
     secret: bool = False
     side: str = "both"
     shared: bool = False
+    says: str | None = None
 
     @property
     def name(self) -> str:

@@ -368,6 +368,7 @@ def test_every_other_column_is_metadata_of_its_type(server: str) -> None:
     )
     (record,) = listed(uri, text_field="body")
     assert (record["id"], record["text"], record["vector"]) == ("5", "a text", [1, 2])
+    assert record["source_store"] == "pgvector"
     batch = read(Spot(uri, source_options={"text-field": "body"}))[0]
     assert records.id_type(batch.schema) == "int"
     assert '"exact":123456789012345678901234567890.10' in records.storage(batch["metadata"])[0].as_py()

@@ -167,7 +167,7 @@ def test_an_address_that_is_too_long_is_made_shorter(emulator: Emulator, index: 
 def test_numbers_that_are_whole_are_integers_in_records_of_other_tools(emulator: Emulator, index: Index) -> None:
     store(index, ["a"], "n", year=2020.0, half=0.5, tags=["x"], on=True, chunk_text="words")
     (row,) = records_of(spot(emulator, index.name))
-    assert (row["text"], row["namespace"]) == ("words", "n")
+    assert (row["text"], row["namespace"], row["source_store"]) == ("words", "n", "pinecone")
     assert orjson.loads(row["metadata"]) == {"year": 2020, "half": 0.5, "tags": ["x"], "on": True}
     assert '"year":2020,' in row["metadata"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -16,11 +17,11 @@ from tests.engines._pinecone_places import DENSE, SPARSE, opened, records_of, sp
 from tests.engines._pinecone_rules import MOST_URL
 from tests.engines._pinecone_store import Index
 from tests.engines.pinecone import KEY, Emulator, pinecone_emulator
-from vexarrow import records
+from vexarrow import copy, records
 from vexarrow.errors import Unsupported
 from vexarrow.protocols import Description
 from vexarrow.selection import Selection
-from vexarrow.testing import facts, read, samples, write
+from vexarrow.testing import Spot, facts, read, samples, write
 from vexarrow.testing.contract import in_any_order
 from vexarrow.testing.spots import plan_of
 
@@ -116,6 +117,15 @@ def test_sparse_vectors_come_back_under_their_name(emulator: Emulator, api: str)
     assert facts(read(place), verbatim=False) == facts(sample, verbatim=False)
     with opened(place) as source:
         assert dict(source.describe().vectors) == {"sparse:words": None}
+
+
+def test_no_index_is_made_for_further_vectors_that_pinecone_cannot_hold(emulator: Emulator, tmp_path: Path) -> None:
+    place, file = spot(emulator, f"t-{uuid.uuid4().hex}"), f"{tmp_path}/three.parquet"
+    write(Spot(file), samples.further_vectors())
+    before = set(emulator.indexes)
+    with pytest.raises(Unsupported, match=r"t-\w+ holds .* no vector:title, multi:tokens; --drop-vectors leaves"):
+        copy(file, "pinecone", target_options=place.target_options)
+    assert set(emulator.indexes) == before
 
 
 def test_sparse_vectors_need_an_index_of_the_metric_dotproduct(emulator: Emulator, index: Index) -> None:

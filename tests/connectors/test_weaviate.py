@@ -930,7 +930,9 @@ def test_every_type_of_property_becomes_metadata(server: Weaviate, name: str) ->
     }
     insert(server, name, {"id": second, "vector": [1, 2]})
     insert(server, name, {"id": first, "vector": [1, 2], "properties": whole})
-    known = {fact.id: fact.metadata for fact in facts(read(spot(server, name)))}
+    whole_facts = facts(read(spot(server, name)))
+    assert {fact.source_store for fact in whole_facts} == {"weaviate"}
+    known = {fact.id: fact.metadata for fact in whole_facts}
     assert json.loads(known[json.dumps(first)] or "") == {**whole, "ref": [f"weaviate://localhost/{name}/{second}"]}
     assert known[json.dumps(second)] is None
 
