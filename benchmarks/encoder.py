@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.needed import module
 
@@ -60,11 +60,7 @@ class Encoder:
 
     def static(self, texts: Sequence[str]) -> "NDArray[np.float32]":
         """The mean of the texts' input token embeddings, of unit length: the model without any of its layers."""
-        import numpy as np
-
-        table = self.weights["embeddings.word_embeddings.weight"]
-        found = (encoding.ids for encoding in self.tokenizer.encode_batch(list(texts), add_special_tokens=False))
-        return unit(np.stack([table[ids].mean(axis=0) if ids else np.zeros_like(table[0]) for ids in found]))
+        return token_means(self.tokenizer, self.weights["embeddings.word_embeddings.weight"], texts)
 
     def hidden(self, ids: "NDArray[np.int64]") -> "NDArray[np.float32]":
         """What the last layer says of each token: (texts, tokens, dimension)."""
@@ -120,6 +116,14 @@ class Encoder:
         state = state - state.mean(axis=-1, keepdims=True)
         state /= np.sqrt(np.square(state).mean(axis=-1, keepdims=True) + np.float32(self.kind.epsilon))
         return state * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
+
+
+def token_means(tokenizer: Any, table: "NDArray[np.float32]", texts: Sequence[str]) -> "NDArray[np.float32]":
+    """The mean of each text's rows of the table, of unit length; a text without a token is a row of zeros."""
+    import numpy as np
+
+    found = (encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False))
+    return unit(np.stack([table[ids].mean(axis=0) if ids else np.zeros_like(table[0]) for ids in found]))
 
 
 def load(file: Path) -> "Mapping[str, NDArray[np.float32]]":
