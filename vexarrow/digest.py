@@ -20,21 +20,23 @@ somebody who forges records on purpose use `file_sha256` and a signature.
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from vexarrow import records
-from vexarrow.jsontext import Malformed, canonical
+from vexarrow.jsontext import Malformed, canonical, canonical_all
 
 PREFIX = "sum-sha256:"
 _BLOCK = 1 << 14
-_REPEATED = ("model", "namespace", "modality")
+_RAW = pa.large_binary()
+_NULL, _COLON, _NOTHING = (pa.scalar(text, _RAW) for text in (b"-", b":", b""))
 
 
 class ContentDigest:
@@ -64,57 +66,50 @@ class ContentDigest:
         return f"{PREFIX}{self._sum:064x}"
 
 
-def record_bytes(batch: pa.RecordBatch) -> Iterator[bytes]:
+def record_bytes(batch: pa.RecordBatch) -> Iterator[memoryview]:
     """The byte string of every record, as step 1 of the definition says."""
+    if not batch.num_rows:
+        return iter(())
     columns = [
-        _texts(batch, "id"),
-        _texts(batch, "text"),
-        _vectors(batch.column("vector")),
-        _texts(batch, "model"),
-        _texts(batch, "namespace"),
-        _documents(batch, "metadata"),
-        _times(batch),
-        _scores(batch),
-        _texts(batch, "modality", "text"),
-        _documents(_without_id_marks(batch), "extra"),
+        _net(batch.column("id")),
+        _net(batch.column("text")),
+        *_vectors(batch.column("vector")),
+        _net(batch.column("model")),
+        _net(batch.column("namespace")),
+        _net(_documents(batch.column("metadata"))),
+        _net(batch.column("created_at").cast(pa.int64()).cast(pa.string())),
+        _net(_scores(batch.column("score"))),
+        _net(batch.column("modality").fill_null("text")),
+        _net(_documents(_without_id_marks(batch.column("extra")))),
     ]
     names = sorted(name for name in batch.schema.names if name.startswith(records.EXTRA_VECTORS))
-    columns.extend(_further(name, batch.column(name)) for name in names)
-    return map(b"".join, zip(*columns, strict=True))
+    columns.extend(pa.array(_further(name, batch.column(name)), type=_RAW) for name in names)
+    # All in one buffer by Arrow, so that Python has nothing to do for a record but to ask for its hash.
+    whole = pc.binary_join_element_wise(*columns, _NOTHING)
+    _, offsets, data = whole.buffers()
+    bounds = np.frombuffer(offsets, dtype=np.int64, count=len(whole) + 1).tolist()
+    view = memoryview(data)
+    return (view[start:end] for start, end in pairwise(bounds))
 
 
-def _net(values: Iterable[bytes | None]) -> list[bytes]:
-    return [b"-" if raw is None else b"%d:%b" % (len(raw), raw) for raw in values]
-
-
-def _texts(batch: pa.RecordBatch, name: str, default: str | None = None) -> Sequence[bytes]:
-    column = batch.column(name)
-    if default is not None and column.null_count:
-        column = column.fill_null(default)
+def _net(column: pa.Array) -> pa.Array | pa.Scalar:
+    """Each value as a netstring without its comma, null as "-"; one value for all where it is the same."""
     if column.null_count == len(column):
-        return [b"-"] * len(column)
-    values = column.cast(pa.string()).view(pa.binary()).to_pylist()
-    if name in _REPEATED:
-        known = dict(zip(distinct := list(set(values)), _net(distinct), strict=True))
-        return [known[value] for value in values]
-    return _net(values)
+        return _NULL
+    raw = column.cast(_RAW)
+    sizes = pc.binary_length(raw).cast(pa.string()).cast(_RAW)
+    return pc.binary_join_element_wise(sizes, raw, _COLON).fill_null(_NULL)
 
 
-def _documents(batch: pa.RecordBatch, name: str) -> Sequence[bytes]:
-    column = records.storage(batch.column(name))
+def _documents(column: pa.Array) -> pa.Array:
+    """JSON texts in their canonical form, text that is no JSON as it is."""
+    column = records.storage(column)
     if column.null_count == len(column):
-        return [b"-"] * len(column)
-    return _net([None if text is None else _canonical(text) for text in column.to_pylist()])
-
-
-def _without_id_marks(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with what only tells whether an id was an integer taken out of `extra`."""
-    column = records.storage(batch.column("extra"))
-    if column.null_count == len(column) or not pc.any(pc.starts_with(column, '{"id":')).as_py():
-        return batch
-    bare = [records.without_id_mark(text)[0] for text in column.to_pylist()]
-    at = batch.schema.get_field_index("extra")
-    return batch.set_column(at, batch.schema.field(at), records.json_array(bare))
+        return column
+    texts = column.to_pylist()
+    given = [text for text in texts if text is not None]
+    each = iter(canonical_all(given) or map(_canonical, given))
+    return pa.array([None if text is None else next(each) for text in texts], type=_RAW)
 
 
 def _canonical(text: str) -> bytes:
@@ -124,25 +119,36 @@ def _canonical(text: str) -> bytes:
         return text.encode()
 
 
-def _times(batch: pa.RecordBatch) -> Sequence[bytes]:
-    column = batch.column("created_at").cast(pa.int64())
-    return _net([None if value is None else b"%d" % value for value in column.to_pylist()])
+def _without_id_marks(extra: pa.Array) -> pa.Array:
+    """`extra` without what only tells whether an id was an integer."""
+    column = records.storage(extra)
+    if column.null_count == len(column) or not pc.any(pc.starts_with(column, '{"id":')).as_py():
+        return column
+    return pa.array([records.without_id_mark(text)[0] for text in column.to_pylist()], type=pa.string())
 
 
-def _scores(batch: pa.RecordBatch) -> Sequence[bytes]:
-    values = batch.column("score").to_pylist()
-    return [b"-" if value is None else b"8:" + struct.pack("<d", value) for value in values]
+def _scores(column: pa.Array) -> pa.Array:
+    values = column.fill_null(0.0).to_numpy().reshape(-1, 1)
+    return pc.if_else(column.is_valid(), _rows(values.astype("<f8", copy=False)), pa.scalar(None, _RAW))
 
 
-def _vectors(column: pa.FixedSizeListArray) -> list[bytes]:
+def _vectors(column: pa.FixedSizeListArray) -> tuple[pa.Array | pa.Scalar, pa.Array | pa.Scalar]:
+    """What stands before the bytes of each vector, and these bytes."""
     matrix = records.matrix(column)
-    size = 4 * matrix.shape[1]
-    head = b"%d:" % size
-    raw = memoryview(matrix.astype("<f4", copy=False).tobytes())
-    out = [head + raw[at : at + size] for at in range(0, size * len(matrix), size)] if size else [b"-"] * len(column)
-    for row in np.flatnonzero(~records.present(column)).tolist():
-        out[row] = b"-"
-    return out
+    if not matrix.shape[1] or column.null_count == len(column):
+        return _NULL, _NOTHING
+    head, values = pa.scalar(b"%d:" % (4 * matrix.shape[1]), _RAW), _rows(matrix.astype("<f4", copy=False))
+    if not column.null_count:
+        return head, values
+    present = column.is_valid()
+    return pc.if_else(present, head, _NULL), pc.if_else(present, values, _NOTHING)
+
+
+def _rows(matrix: NDArray[Any]) -> pa.Array:
+    """The bytes of every row, without a copy."""
+    matrix = np.ascontiguousarray(matrix)
+    ends = np.arange(len(matrix) + 1, dtype=np.int64) * (matrix.itemsize * matrix.shape[1])
+    return pa.Array.from_buffers(_RAW, len(matrix), [None, pa.py_buffer(ends), pa.py_buffer(matrix)])
 
 
 def _further(name: str, column: pa.Array) -> list[bytes]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from json.decoder import scanstring  # type: ignore[attr-defined]
 from math import isfinite
 from typing import Any
@@ -103,7 +105,11 @@ def _scan_value(text: str, at: int) -> int:
 # -- canonical form -------------------------------------------------------------------------------------
 
 _SORTED = orjson.OPT_SORT_KEYS
+# Of members of one key, orjson keeps the last. Then there are fewer colons, unless a string had them written like this.
+_COLON = "\\u003"
 _CONTAINERS: frozenset[type] = frozenset({dict, list})
+# A number that nobody can know.
+_BETWEEN = int.from_bytes(os.urandom(7))
 
 
 def canonical(text: str | bytes) -> bytes:
@@ -120,23 +126,48 @@ def canonical(text: str | bytes) -> bytes:
         short = orjson.dumps(value, option=_SORTED)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return _canonical_slow(raw)
-    # Same length after sorting means: no key was dropped as a duplicate, no white space, nothing respelt.
-    if len(short) == len(raw) and _plain(value):
-        return short
-    return _canonical_slow(raw)
+    colons = -1 if _COLON.encode() in raw else raw.count(b":")
+    return short if colons == short.count(b":") and _plain([value]) else _canonical_slow(raw)
 
 
-def _plain(value: Any) -> bool:
-    """Whether orjson read all numbers of the value exactly and writes them as Python does (no exponents)."""
-    values: Any = value.values() if value.__class__ is dict else value if value.__class__ is list else (value,)
-    kinds = set(map(type, values))
-    if float in kinds and not all(_plainly_written(one) for one in values if one.__class__ is float):
-        return False
-    return not kinds & _CONTAINERS or all(_plain(one) for one in values if type(one) in _CONTAINERS)
+def canonical_all(texts: Sequence[str]) -> list[bytes] | None:
+    """`canonical` of every text, in a fraction of the time; None when they have to be looked at one by one."""
+    values, whole = loads_all(texts), "".join(texts)
+    if values is None or _COLON in whole or not _plain(values):
+        return None
+    try:
+        short = [orjson.dumps(value, option=_SORTED) for value in values]
+    except orjson.JSONEncodeError:
+        return None
+    return short if whole.count(":") == b"".join(short).count(b":") else None
 
 
-def _plainly_written(number: float) -> bool:
-    return 1e-4 <= number < 1e16 or -1e16 < number <= -1e-4
+def loads_all(texts: Sequence[str]) -> list[Any] | None:
+    """The values of many JSON texts; None when orjson does not read one of them. Integers beyond 64 bits are floats."""
+    joined = f",{_BETWEEN},".join(texts)
+    try:
+        values: list[Any] = orjson.loads(f"[{joined}]")
+    except orjson.JSONDecodeError:
+        return None
+    # Pieces of two values may be one value together, or one text two: then the marks are elsewhere.
+    alone = len(values) == max(2 * len(texts) - 1, 0) and values[1::2].count(_BETWEEN) == len(values) // 2
+    return values[::2] if alone else None
+
+
+def _plain(values: list[Any]) -> bool:
+    """Whether orjson read all numbers of some values exactly and writes them as Python does (no exponents)."""
+    layer = values
+    while layer:
+        kinds = set(map(type, layer))
+        if float in kinds and not _plainly_written([abs(one) for one in layer if one.__class__ is float]):
+            return False
+        inner = [one for one in layer if one.__class__ in _CONTAINERS] if kinds & _CONTAINERS else []
+        layer = list(chain.from_iterable([one.values() if one.__class__ is dict else one for one in inner]))
+    return True
+
+
+def _plainly_written(sizes: list[float]) -> bool:
+    return min(sizes) >= 1e-4 and max(sizes) < 1e16
 
 
 class _Digits(str):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
+# Python looks for cycles after so many new containers more than were freed: by default 700, of which a batch has more.
+_NEW_CONTAINERS = 50_000
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _KEPT_BYTES, _MAPPED_BYTES = 128 << 20, 1 << 30
 
@@ -12,6 +15,7 @@ _KEPT_BYTES, _MAPPED_BYTES = 128 << 20, 1 << 30
 def settle() -> None:
     """Do without pandas, and keep freed memory for the next batch. To be called before pyarrow is imported."""
     sys.meta_path.insert(0, _NoPandas())
+    gc.set_threshold(_NEW_CONTAINERS)
     # Batches come and go by the megabyte. Returned to the system each time, they cost a page fault every 4 kB when
     # they come again: half of the processor time that the system takes in a run.
     if sys.platform == "linux":
