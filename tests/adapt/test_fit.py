@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from vexarrow.adapt.fit import PRIOR_PENALTIES, Axes, Linear, fit
+from vexarrow.adapt.axes import Axes
+from vexarrow.adapt.blend import BLENDS, choose_blend
+from vexarrow.adapt.fit import PRIOR_PENALTIES, Linear, fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,8 +55,15 @@ def test_the_leave_one_out_cosine_is_that_of_fits_without_each_pair(n: int) -> N
 
 def test_the_penalty_is_the_one_of_the_best_leave_one_out_cosine() -> None:
     fitted = fit(*made(60, 20, 30))
-    assert fitted.loo_cosine == max(cosine for _, cosine in fitted.curve)
-    assert dict(fitted.curve)[fitted.penalty] == fitted.loo_cosine
+    assert dict(fitted.curve)[fitted.penalty] == max(cosine for _, cosine in fitted.curve)
+
+
+@pytest.mark.parametrize("n", [60, 200, 800])
+def test_the_leave_one_out_cosine_foretells_that_of_new_rows(n: int) -> None:
+    x, y = made(n + 1000, 40, 30)
+    fitted = fit(x[:n], y[:n])
+    found = unit(fitted.linear(x[n:]))
+    assert fitted.loo_cosine == pytest.approx(np.einsum("ij,ij->i", found, y[n:]).mean(), abs=0.02)
 
 
 def test_a_rotation_is_found() -> None:
@@ -91,12 +100,17 @@ def test_a_correction_of_a_perfect_prior_leaves_it_alone() -> None:
     np.testing.assert_allclose(corrected.linear(x), prior(x), atol=1e-9)
 
 
-def test_a_prior_whose_errors_have_no_pattern_is_shifted_at_most() -> None:
-    random = np.random.default_rng(3)
-    x, _ = made(60, 20, 30)
+def test_a_prior_whose_errors_have_no_pattern_is_not_made_worse() -> None:
+    x = made(1060, 20, 30)[0]
     prior = fit(*made(2000, 20, 30, noise=0.05)).linear
-    shift = fit(x, unit(prior(x) + 0.1 * random.standard_normal((60, 30))), prior)
-    assert shift.penalty in PRIOR_PENALTIES[-5:]
+    y = unit(prior(x) + 0.1 * np.random.default_rng(3).standard_normal((1060, 30)))
+    corrected = fit(x[:60], y[:60], prior)
+    assert corrected.penalty in PRIOR_PENALTIES
+
+    def cosine(linear: Linear) -> float:
+        return float(np.einsum("ij,ij->i", unit(linear(x[60:])), y[60:]).mean())
+
+    assert cosine(corrected.linear) > cosine(prior) - 0.005
 
 
 def test_a_few_pairs_of_ones_own_improve_a_prior_of_another_kind_of_text() -> None:
@@ -123,3 +137,12 @@ def test_rows_that_are_all_the_same_are_an_error() -> None:
     _, y = made(10, 4, 4)
     with pytest.raises(ValueError, match="three pairs that differ"):
         fit(np.ones((10, 4)) / 2, y)
+
+
+def test_the_same_pairs_give_the_same_blend_and_the_same_map() -> None:
+    x, y = made(400, 30, 40)
+    order = np.random.default_rng(5).permutation(400)
+    assert choose_blend(x, y, 0.1).blend in BLENDS
+    once, again = (fit(x[order], y[order]) for _ in range(2))
+    np.testing.assert_array_equal(once.linear.weight, again.linear.weight)
+    assert once.blend == again.blend

@@ -1,9 +1,10 @@
-"""The linear map between two spaces of vectors: the mean of a ridge map and a scaled Procrustes map, in closed form.
+"""The linear map between two spaces of vectors: a blend of a ridge map and a scaled Procrustes map, in closed form.
 
 Rows x_i and y_i of unit length are vectors of one text each. X and Y are the rows less their means. With the
 eigenvectors V and eigenvalues L of X'X and u = trace(X'X) / d_in, ridge maps by V (L + a u)^-1 V'X'Y. The penalty a is
 the one of the best leave-one-out cosine, which has a closed form; a third of it serves retrieval better than all of it.
-The Procrustes map is the polar factor of X'Y, scaled by least squares. All in float64; numbers and method: README.
+The Procrustes map is the polar factor of X'Y, scaled by least squares. How much of each, and how long the result is
+beside the mean, is what finds the most native neighbours in a cross-validation. All in float64.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vexarrow.adapt.axes import Axes
+from vexarrow.adapt.blend import SHRINK_LESS, Blend, Maps, choose_blend
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -21,8 +25,6 @@ if TYPE_CHECKING:
 PENALTIES = tuple(10.0 ** (power / 2) for power in range(-6, 5))  # 10^-3, 10^-2.5, ..., 10^2
 # With these a correction of a prior can fall back to a shift of the mean.
 PRIOR_PENALTIES = (*PENALTIES, 300.0, 1e3, 1e6)
-SHRINK_LESS = 3.0
-_LOST = 1e-12  # an eigenvalue below this part of the largest one is noise of float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,11 @@ class Linear:
 class Fit:
     """A fitted map and what is known of the fit.
 
-    `penalty`: the a of the best leave-one-out cosine, a part of the mean eigenvalue. `loo_cosine`: that cosine.
-    `curve`: (penalty, cosine) of all that were tried. `whitening`: [d_in, r], so that 1/n + |(x - source_mean)
-    whitening|^2 is the leverage of x: how far it lies from what was trained on. `leverages`: that of each pair, seen
-    from the others.
+    `penalty`: the a of the best leave-one-out cosine, a part of the mean eigenvalue. `curve`: (penalty, cosine) of all
+    that were tried. `blend`: of the two maps, None with a prior. `loo_cosine`: the leave-one-out cosine of ridge with
+    the penalty that was used, and by how much the blend did better or worse than ridge in the cross-validation.
+    `whitening`: [d_in, r], so that 1/n + |(x - source_mean) whitening|^2 is the leverage of x: how far it lies from
+    what was trained on. `leverages`: that of each pair, seen from the others.
     """
 
     linear: Linear
@@ -54,39 +57,16 @@ class Fit:
     penalty: float
     loo_cosine: float
     curve: tuple[tuple[float, float], ...]
+    blend: Blend | None
     whitening: Matrix
     leverages: Matrix
 
 
-@dataclass(frozen=True, slots=True)
-class Axes:
-    """The principal axes of n centred rows: `vectors` [d_in, r], `values` [r] and `rows` [n, r], the rows along them.
-
-    r is at most n - 1 and d_in: a direction in which the rows do not differ is left out.
-    """
-
-    vectors: Matrix
-    values: Matrix
-    rows: Matrix
-
-    @classmethod
-    def of(cls, x: Matrix) -> Axes:
-        """Those of centred rows, by the smaller of the two Gram matrices."""
-        n, d = x.shape
-        if n > d:
-            values, vectors = np.linalg.eigh(x.T @ x)
-            kept = values > _LOST * values[-1]
-            return cls(vectors[:, kept], values[kept], x @ vectors[:, kept])
-        values, left = np.linalg.eigh(x @ x.T)
-        kept = values > _LOST * values[-1]
-        rows = left[:, kept] * np.sqrt(values[kept])
-        return cls(x.T @ (rows / values[kept]), values[kept], rows)
-
-
-def fit(x: Matrix, y: Matrix, prior: Linear | None = None) -> Fit:
+def fit(x: Matrix, y: Matrix, prior: Linear | None = None, *, seed: int = 0) -> Fit:
     """Fit a map from unit rows x [n, d_in] to unit rows y [n, d_out]; with a prior, fit a correction of it.
 
-    n has to be at least 3, and the rows of x must not all be the same (ValueError).
+    n has to be at least 3, and the rows of x must not all be the same (ValueError). `seed` draws the folds of the
+    cross-validation.
     """
     source_mean = x.mean(0)
     before = y if prior is None else y - prior(x)
@@ -96,21 +76,21 @@ def fit(x: Matrix, y: Matrix, prior: Linear | None = None) -> Fit:
         raise ValueError("a map needs three pairs that differ")
     rest = before - target_mean
     cross = axes.rows.T @ rest  # V'X'Y
-    unit = float(axes.values.sum()) / x.shape[1]
-    penalties = PENALTIES if prior is None else PRIOR_PENALTIES
-    chosen = _Choice(axes, y, rest, cross, unit)
-    curve = tuple((penalty, chosen.cosine(penalty)) for penalty in penalties)
-    penalty, cosine = max(curve, key=lambda one: one[1])
-    shrunk = axes.values + penalty / (SHRINK_LESS if prior is None else 1.0) * unit
-    along = cross / shrunk[:, None]
+    choice = _Choice(axes, y, rest, cross)
+    curve = tuple((penalty, choice.cosine(penalty)) for penalty in (PENALTIES if prior is None else PRIOR_PENALTIES))
+    penalty = max(curve, key=lambda one: one[1])[0]
+    cosine = choice.cosine(penalty)
     if prior is None:
-        along = (along + _procrustes(cross, float(axes.values.sum()))) / 2
-    weight = axes.vectors @ along
+        chosen = choose_blend(x, y, penalty, seed)
+        cosine = choice.cosine(penalty / SHRINK_LESS) + chosen.gain
+        weight = axes.vectors @ Maps(axes, cross, penalty).blended(chosen.blend)
+    else:
+        chosen = None
+        weight = axes.vectors @ (cross / (axes.values + penalty * axes.unit)[:, None])
     bias = target_mean - source_mean @ weight
     if prior is not None:
         weight, bias = weight + prior.weight, bias + prior.bias
-    final = axes.values + penalty * unit
-    leverage = chosen.leverage(penalty)
+    leverage = choice.leverage(penalty)
     return Fit(
         linear=Linear(weight, bias),
         source_mean=source_mean,
@@ -118,7 +98,8 @@ def fit(x: Matrix, y: Matrix, prior: Linear | None = None) -> Fit:
         penalty=penalty,
         loo_cosine=cosine,
         curve=curve,
-        whitening=axes.vectors / np.sqrt(final),
+        blend=None if chosen is None else chosen.blend,
+        whitening=axes.vectors / np.sqrt(axes.values + penalty * axes.unit),
         leverages=leverage / (1 - leverage),  # a pair's own part in the fit would make it look nearer than a new row
     )
 
@@ -131,8 +112,8 @@ class _Choice:
     costs n r^2 and not n r d_out.
     """
 
-    def __init__(self, axes: Axes, y: Matrix, rest: Matrix, cross: Matrix, unit: float) -> None:
-        self._axes, self._unit, self._n = axes, unit, len(y)
+    def __init__(self, axes: Axes, y: Matrix, rest: Matrix, cross: Matrix) -> None:
+        self._axes, self._n = axes, len(y)
         self._with_y = axes.rows * (y @ cross.T)
         self._with_rest = axes.rows * (rest @ cross.T)
         self._inner = cross @ cross.T
@@ -140,7 +121,7 @@ class _Choice:
         self._rest_rest = np.einsum("ij,ij->i", rest, rest)
 
     def _inverse(self, penalty: float) -> Matrix:
-        inverse: Matrix = 1 / (self._axes.values + penalty * self._unit)
+        inverse: Matrix = 1 / (self._axes.values + penalty * self._axes.unit)
         return inverse
 
     def leverage(self, penalty: float) -> Matrix:
@@ -158,10 +139,3 @@ class _Choice:
         product = 1 - (self._rest_y - fit_y) * share
         square = 1 - 2 * (self._rest_y - fit_y) * share + (self._rest_rest - 2 * fit_rest + fit_fit) * share**2
         return float(np.mean(product / np.sqrt(np.maximum(square, 1e-12))))
-
-
-def _procrustes(cross: Matrix, spread: float) -> Matrix:
-    """The semi-orthogonal map along the axes that turns X to Y best, times the scale that fits best."""
-    left, values, right = np.linalg.svd(cross, full_matrices=False)
-    turned: Matrix = (float(values.sum()) / spread) * (left @ right)
-    return turned
