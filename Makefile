@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 WORKERS ?= 2
 
+# It needs pg to speak to PostgreSQL and does not bring it.
 NPM_VEX := @vektormemory/vex@0.8.8
+NPM_PG := pg@8
 export VEX_NPM_DIR ?= $(CURDIR)/.cache/npm-vex
-NPM_READY := $(VEX_NPM_DIR)/.ready-$(notdir $(NPM_VEX))
+NPM_READY := $(VEX_NPM_DIR)/.ready-$(notdir $(NPM_VEX))-$(NPM_PG)
 
 # The first Python that is new enough; `make PYTHON=...` names another.
 PYTHON ?= $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
@@ -65,7 +67,7 @@ npm-vex: $(NPM_READY) ## the original tool, for the tests that run it beside our
 
 $(NPM_READY):
 	mkdir -p "$(VEX_NPM_DIR)"
-	npm install --prefix "$(VEX_NPM_DIR)" --no-audit --no-fund $(NPM_VEX)
+	npm install --prefix "$(VEX_NPM_DIR)" --no-audit --no-fund $(NPM_VEX) $(NPM_PG)
 	@touch "$@"
 
 # Without npm, or without a network, its tests skip, or fail where VEX_REQUIRE names them.

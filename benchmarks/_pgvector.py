@@ -153,9 +153,9 @@ def upserted(path: str, table: str, way: str) -> None:
     from pgvector.psycopg import register_vector
 
     names = ("id", "text", "namespace", "model", "metadata", "created_at", "source_store", "modality", "vex_version")
-    columns = ", ".join((*names, "embedding"))
-    updates = ", ".join(f"{name} = EXCLUDED.{name}" for name in (*names[1:], "embedding"))
-    sql = f"INSERT INTO {table} ({columns}) VALUES ({'%s, ' * len(names)}%b) ON CONFLICT (id) DO UPDATE SET {updates}"
+    columns = ["content" if name == "text" else name for name in (*names, "vector")]
+    updates = ", ".join(f"{name} = EXCLUDED.{name}" for name in columns[1:])
+    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({'%s, ' * len(names)}%b) ON CONFLICT (id) DO UPDATE SET {updates}"
     made = str if way == "text" else Vector
     sql = sql if way == "adapter" else sql.replace("%b", "%s")
     with connected() as db:

@@ -9,7 +9,7 @@ from vexarrow.errors import SchemaError, Unsupported, VexError
 from vexarrow.protocols import Description
 
 from ._pgvector_index import checked_metric
-from ._pgvector_table import VERBATIM, Column, Table, extension
+from ._pgvector_table import VECTOR, VERBATIM, Column, Table, column_of, extension
 from ._pgvector_wire import Session, quoted
 
 if TYPE_CHECKING:
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 MOST_DIMENSIONS = 16_000
 _ID_TYPES = {"int": "bigint", "uuid": "uuid", "string": 'text COLLATE "C"'}
+# What is in a table of ours, by the fields of a record (see `column_of`).
 TYPES = {
     "text": "text",
-    "embedding": "",
+    "vector": "",
     "namespace": "text",
     "model": "text",
     "metadata": "jsonb",
@@ -49,7 +50,7 @@ def create(
     if extension(session)[0] is None:
         _install(session, address.place)
     table = quoted(name) if address.schema is None else f"{quoted(address.schema)}.{quoted(name)}"
-    vector = location.option("vector-column") or "embedding"
+    vector = location.option("vector-column") or VECTOR
     kind = f"{quoted(extension(session)[1])}.vector" + (f"({plan.dim})" if plan.dim else "")
     note = session.literal(f"vex: metric={metric}" + ("; index pending" if indexed else ""))
     made = _declaration(table, vector, plan.id_type, kind)
@@ -68,7 +69,7 @@ def _declaration(table: str, vector: str, id_type: str, vector_type: str) -> str
     """CREATE TABLE for ids of a type and vectors in a column of some name."""
     columns = [f"id {_ID_TYPES[id_type]} PRIMARY KEY"]
     for name, kind in TYPES.items():
-        columns.append(f"{quoted(vector)} {vector_type}" if name == "embedding" else f"{name} {kind}")
+        columns.append(f"{quoted(vector)} {vector_type}" if name == "vector" else f"{column_of(name)} {kind}")
     return f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)})"
 
 
@@ -87,7 +88,8 @@ def upsert(table: Table, identity: Column, names: Sequence[str], rows: str) -> s
 
 def check_own(table: Table, place: str) -> None:
     """Raise SchemaError when a table of ours has lost a column."""
-    lost = [name for name in ("id", *TYPES) if name != "embedding" and table.column(name) is None]
+    fields = (column_of(name) for name in ("id", *TYPES) if name != "vector")
+    lost = [name for name in fields if table.column(name) is None]
     if lost:
         raise SchemaError(f"{place}: the table is one of vex without the columns {', '.join(lost)}")
 

@@ -19,7 +19,7 @@ from . import _pgvector_codec as codec
 from ._pgvector_create import TYPES
 from ._pgvector_json import inexact
 from ._pgvector_roles import Roles
-from ._pgvector_table import VERBATIM, Column
+from ._pgvector_table import VERBATIM, Column, column_of
 
 if TYPE_CHECKING:
     pass
@@ -83,7 +83,6 @@ def prepared(
         mask = np.zeros(len(batch), np.bool_)
         mask[lossy] = True
         columns["metadata"] = pc.if_else(pa.array(mask), pa.scalar(None, pa.string()), metadata)
-    columns["embedding"] = batch.column("vector")
     columns |= {name: batch.column(name) for name in _further(batch)}
     kept: Sequence[int] = rows
     if rejects:
@@ -96,13 +95,13 @@ def prepared(
 
 def _encoded(columns: dict[str, pa.Array], roles: Roles, rows: Sequence[int], vector_oid: int) -> Prepared:
     assert roles.vector is not None  # noqa: S101 - the sink has seen to that
-    encoders: dict[str, Encode] = {"id": _id_encoder(roles.id_type), "embedding": _dense(roles.vector)}
+    encoders: dict[str, Encode] = {"id": _id_encoder(roles.id_type), "vector": _dense(roles.vector)}
     encoders |= {"metadata": lambda array: codec.texts(array, codec.JSONB), "score": codec.floats}
     encoders["created_at"] = codec.moments
     names = []
     for name in columns:
         kind, _, column = name.partition(":")
-        names.append(roles.vector.name if name == "embedding" else column or name)
+        names.append(roles.vector.name if name == "vector" else column or column_of(name))
         if kind == "vector" and column:
             encoders[name] = _dense(roles.further[name])
         elif kind == "sparse":

@@ -11,7 +11,7 @@ from vexarrow.errors import SchemaError
 from vexarrow.metrics import metric
 from vexarrow.payload import TEXT_KEYS
 
-from ._pgvector_table import DENSE, VERBATIM, Column, Table
+from ._pgvector_table import DENSE, TEXT, VERBATIM, Column, Table
 
 if TYPE_CHECKING:
     from vexarrow.location import Location
@@ -50,7 +50,7 @@ def roles(table: Table, location: Location, place: str) -> Roles:
     identity = given["id"] or _identity(table, place)
     vectors = _vectors(table, location, place)
     found: dict[str, Column | None] = {
-        "text": given["text"] or _first(table, TEXT_KEYS if not table.own else ("text",), identity),
+        "text": given["text"] or _first(table, TEXT_KEYS if not table.own else (TEXT,), identity),
         "namespace": given["namespace"] or _first(table, ("namespace",), identity),
         "model": given["model"] or _first(table, ("model",), identity),
         "metadata": given["metadata"] or _json(table),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # The column that only tables of ours have: what the other columns cannot hold, as JSON text.
 VERBATIM = "vex_verbatim"
+# Called as npm vex calls them, so that it can read tables of ours.
+TEXT, VECTOR = "content", "vector"
 DENSE = ("vector", "halfvec")
 OLDER_TABLE = "vex_memories"  # what npm vex calls its own
 _NPM = frozenset(
@@ -96,6 +98,11 @@ class Table:
     def column(self, name: str) -> Column | None:
         """The column of that name."""
         return next((column for column in self.columns if column.name == name), None)
+
+
+def column_of(field: str) -> str:
+    """The column that a field of a record has in a table of ours; that of the vector may have another name."""
+    return TEXT if field == "text" else field
 
 
 # -- the catalogue ----------------------------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
 """PostgreSQL tables with a pgvector column, read and written by binary COPY.
 
-A table of ours has the columns id (text, bigint or uuid, as the ids are), text, embedding vector(d), namespace, model,
-metadata jsonb, created_at timestamptz, score, source_store, modality, vex_version, extra json and vex_verbatim; further
-vectors are columns under their own names (vector, sparsevec, vector[]). vex_verbatim is null unless a value does not
-fit its column: then it is JSON text with the metadata verbatim (where jsonb would change it: equal keys, 1e5, -0.0,
-U+0000) or with texts that hold U+0000, which their columns have without it. A column that is changed later counts.
+A table of ours has the columns id (text, bigint or uuid, as the ids are), content (the text), vector vector(d),
+namespace, model, metadata jsonb, created_at timestamptz, score, source_store, modality, vex_version, extra json and
+vex_verbatim; npm vex reads it, too. Further vectors are columns under their own names (vector, sparsevec, vector[]).
+vex_verbatim is null unless a value does not fit its column: then it is JSON text with the metadata verbatim (where
+jsonb would change it: equal keys, 1e5, -0.0, U+0000) or with texts that hold U+0000, which their columns have without
+it. A column that is changed later counts.
 
 Any other table with a vector, halfvec or sparsevec column is read as well. The id is its primary key or `id`, else
 `--id-field` names it; text, namespace, model, created_at and a JSON column are found by their names (the options say

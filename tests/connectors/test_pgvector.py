@@ -343,8 +343,8 @@ def test_the_namespaces_of_a_larger_table_are_known_where_they_are_indexed(serve
     values = "n::text, repeat(md5(n::text), 60), CASE n % 4 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE 'n' || n % 4 END"
     run(
         server,
-        f"ALTER TABLE {name} ALTER text SET STORAGE PLAIN",
-        f"INSERT INTO {name} (id, text, namespace) SELECT {values} FROM generate_series(1, 4400) n",
+        f"ALTER TABLE {name} ALTER content SET STORAGE PLAIN",
+        f"INSERT INTO {name} (id, content, namespace) SELECT {values} FROM generate_series(1, 4400) n",
     )
     with resolve(uri, side="source").source(Selection()) as source:
         known = source.describe()
@@ -588,10 +588,10 @@ def test_a_new_table_has_columns_that_sql_can_work_with(server: str) -> None:
     assert load(f"{server}#{name}", sample, plan=Description(dim=3, metric="euclidean")) == []
     found = f"SELECT count(*) FROM {name} WHERE metadata->>'kind' = 'odd' AND namespace = 'b' AND model LIKE 'all%'"
     assert query(server, found) == [(2,)]
-    one = f"(SELECT embedding FROM {name} WHERE text = 'record 7 of 20')"
-    assert query(server, f"SELECT id FROM {name} ORDER BY embedding <-> {one} LIMIT 1") == [("id-0000007",)]
+    one = f"(SELECT vector FROM {name} WHERE content = 'record 7 of 20')"
+    assert query(server, f"SELECT id FROM {name} ORDER BY vector <-> {one} LIMIT 1") == [("id-0000007",)]
     known = types_of(server, name)
-    assert (known["embedding"], known["metadata"], known["created_at"]) == (
+    assert (known["vector"], known["metadata"], known["created_at"]) == (
         "vector(3)",
         "jsonb",
         "timestamp with time zone",
@@ -627,7 +627,7 @@ def test_the_last_of_equal_ids_counts_in_a_batch_and_over_batches(server: str) -
     again = samples.batch({"id": ["b", "c"], "text": ["4", "5"]})
     for _ in range(2):
         assert load(f"{server}#{name}", first, again) == []
-        assert query(server, f"SELECT id, text, namespace FROM {name} ORDER BY id") == [
+        assert query(server, f"SELECT id, content, namespace FROM {name} ORDER BY id") == [
             ("a", "3", None),
             ("b", "4", None),
             ("c", "5", None),
@@ -640,7 +640,7 @@ def test_a_table_that_stopped_being_empty_is_upserted_into(server: str) -> None:
         sink.prepare(Description(dim=8))
         run(
             server,
-            f"INSERT INTO {name} (id, text, score) "
+            f"INSERT INTO {name} (id, content, score) "
             "SELECT 'id-' || lpad(n::text, 7, '0'), 'other', 1 FROM generate_series(0, 99, 7) n",
         )
         for at in range(0, 100, 10):
@@ -663,7 +663,7 @@ def test_several_runs_may_load_the_same_records_at_once(server: str) -> None:
 def test_a_record_that_a_constraint_refuses_is_found_and_all_others_are_loaded(server: str) -> None:
     uri = f"{server}#{(name := fresh(server))}"
     load(uri, samples.many(1))
-    run(server, f"ALTER TABLE {name} ADD CHECK (text NOT LIKE '% 5_ of%')", f"DELETE FROM {name}")
+    run(server, f"ALTER TABLE {name} ADD CHECK (content NOT LIKE '% 5_ of%')", f"DELETE FROM {name}")
     refused = load(uri, samples.many(200))
     assert refused == [("refused", at) for at in range(50, 60)]
     kept = samples.many(200)
@@ -744,7 +744,7 @@ def test_zero_bytes_in_texts_come_back_and_in_ids_and_namespaces_are_rejected(se
         "model": ["m\0", "m", "m"],
     }
     assert load(uri, samples.batch(columns)) == [("zero-byte", 1), ("zero-byte", 2)]
-    assert query(server, f"SELECT text, model FROM {name}") == [("xy", "m")]
+    assert query(server, f"SELECT content, model FROM {name}") == [("xy", "m")]
     assert [(record["text"], record["model"]) for record in listed(uri)] == [("x\0y", "m\0")]
 
 
@@ -812,7 +812,7 @@ def test_a_new_table_is_indexed_in_its_metric_at_the_end(server: str, metric: st
         assert indexed(server, name) == ""
         assert resolve_existing(uri).metric == (metric or "cosine")
         sink.finish()
-    assert indexed(server, name) == f"hnsw (embedding {opclass})"
+    assert indexed(server, name) == f"hnsw (vector {opclass})"
     assert resolve_existing(uri).metric == (metric or "cosine")
 
 
@@ -834,7 +834,7 @@ def test_parameters_of_an_index_are_carried_over(server: str) -> None:
     }
     target = fresh(server)
     load(f"{server}#{target}", samples.batch({"id": ["a"]}, dim=3), plan=replace(known, id_type="string"))
-    assert indexed(server, target) == "hnsw (embedding vector_ip_ops) WITH (m='7', ef_construction='33')"
+    assert indexed(server, target) == "hnsw (vector vector_ip_ops) WITH (m='7', ef_construction='33')"
 
 
 WAYS: list[dict[str, Any]] = [{"index": "ivfflat"}, {"no_index": "true"}, {"index": "none"}]
@@ -844,7 +844,7 @@ def test_the_options_choose_the_index_or_none(server: str) -> None:
     names = [fresh(server) for _ in range(3)]
     for name, options in zip(names, WAYS, strict=True):
         load(f"{server}#{name}", samples.many(10), **options)
-    assert indexed(server, names[0]) == "ivfflat (embedding vector_cosine_ops) WITH (lists='1')"
+    assert indexed(server, names[0]) == "ivfflat (vector vector_cosine_ops) WITH (lists='1')"
     assert (indexed(server, names[1]), indexed(server, names[2])) == ("", "")
     with pytest.raises(UsageError, match="--index flat: has to be one of hnsw, ivfflat, none"):
         load(f"{server}#{names[0]}", samples.many(1), index="flat")
@@ -854,7 +854,7 @@ def test_vectors_too_long_for_an_index_are_indexed_as_halfvec_or_not_at_all(serv
     wide, wider = fresh(server), fresh(server)
     load(f"{server}#{wide}", samples.batch({"id": ["a"]}, dim=3000))
     load(f"{server}#{wider}", samples.batch({"id": ["a"]}, dim=5000))
-    assert indexed(server, wide) == "hnsw (((embedding)::halfvec(3000)) halfvec_cosine_ops)"
+    assert indexed(server, wide) == "hnsw (((vector)::halfvec(3000)) halfvec_cosine_ops)"
     assert indexed(server, wider) == ""
     with resolve(f"{server}#{wide}", side="source").source(Selection()) as source:
         assert source.describe().metric == "cosine"
@@ -867,8 +867,8 @@ def test_a_run_that_was_interrupted_leaves_the_index_to_the_next_one(server: str
         sink.load(samples.many(10))
     assert indexed(server, name) == ""
     load(uri, samples.many(20))
-    assert indexed(server, name) == "hnsw (embedding vector_cosine_ops)"
-    run(server, f"DROP INDEX {name}_embedding_idx")
+    assert indexed(server, name) == "hnsw (vector vector_cosine_ops)"
+    run(server, f"DROP INDEX {name}_vector_idx")
     load(uri, samples.many(20))
     assert indexed(server, name) == "", "who drops an index later does not get it back"
 
