@@ -155,7 +155,8 @@ def upserted(path: str, table: str, way: str) -> None:
     names = ("id", "text", "namespace", "model", "metadata", "created_at", "source_store", "modality", "vex_version")
     columns = ["content" if name == "text" else name for name in (*names, "vector")]
     updates = ", ".join(f"{name} = EXCLUDED.{name}" for name in columns[1:])
-    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({'%s, ' * len(names)}%b) ON CONFLICT (id) DO UPDATE SET {updates}"
+    values = "%s, " * len(names) + "%b"
+    sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({values}) ON CONFLICT (id) DO UPDATE SET {updates}"
     made = str if way == "text" else Vector
     sql = sql if way == "adapter" else sql.replace("%b", "%s")
     with connected() as db:

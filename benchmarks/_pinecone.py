@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import data
-from benchmarks.goals import Measured, Verdict
+from benchmarks.goals import Measured, Verdict, spread
 from benchmarks.measure import Contender
 from benchmarks.question import PYTHON, VEX
 
@@ -44,8 +44,9 @@ class LittleWork:
             if {self.who, *self.than} <= by_name.keys():
                 least = min(self.than, key=lambda name: median(run.cpu for run in by_name[name]))
                 ratio = median(run.cpu for run in by_name[self.who]) / median(run.cpu for run in by_name[least])
+                turns = [a.cpu / b.cpu for a, b in zip(by_name[self.who], by_name[least], strict=True)]
                 goal = f"{records:,} records: {self.who} with at most {self.part:.2f} of the processor time of {least}"
-                yield Verdict(goal, f"{ratio:.2f}", ratio <= self.part)
+                yield Verdict(goal, f"{ratio:.2f}{spread(turns)}", ratio <= self.part)
 
 
 @contextmanager
