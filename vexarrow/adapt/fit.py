@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vexarrow.adapt.axes import Axes
-from vexarrow.adapt.blend import SHRINK_LESS, Blend, Maps, choose_blend
+from vexarrow.adapt.blend import SHRINK_LESS, Chosen, Maps, choose_blend
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class Fit:
     """A fitted map and what is known of the fit.
 
     `penalty`: the a of the best leave-one-out cosine, a part of the mean eigenvalue. `curve`: (penalty, cosine) of all
-    that were tried. `blend`: of the two maps, None with a prior. `loo_cosine`: the leave-one-out cosine of ridge with
+    that were tried. `chosen`: the blend of the two maps, None with a prior. `loo_cosine`: the leave-one-out cosine of ridge with
     the penalty that was used, and by how much the blend did better or worse than ridge in the cross-validation.
     `whitening`: [d_in, r], so that 1/n + |(x - source_mean) whitening|^2 is the leverage of x: how far it lies from
     what was trained on. `leverages`: that of each pair, seen from the others.
@@ -57,16 +57,16 @@ class Fit:
     penalty: float
     loo_cosine: float
     curve: tuple[tuple[float, float], ...]
-    blend: Blend | None
+    chosen: Chosen | None
     whitening: Matrix
     leverages: Matrix
 
 
-def fit(x: Matrix, y: Matrix, prior: Linear | None = None, *, seed: int = 0) -> Fit:
+def fit(x: Matrix, y: Matrix, prior: Linear | None = None, *, chosen: Chosen | None = None, seed: int = 0) -> Fit:
     """Fit a map from unit rows x [n, d_in] to unit rows y [n, d_out]; with a prior, fit a correction of it.
 
-    n has to be at least 3, and the rows of x must not all be the same (ValueError). `seed` draws the folds of the
-    cross-validation.
+    n has to be at least 3, and the rows of x must not all be the same (ValueError). `chosen`: the
+    blend of another fit, None lets a cross-validation choose one, whose folds `seed` draws.
     """
     source_mean = x.mean(0)
     before = y if prior is None else y - prior(x)
@@ -81,7 +81,7 @@ def fit(x: Matrix, y: Matrix, prior: Linear | None = None, *, seed: int = 0) -> 
     penalty = max(curve, key=lambda one: one[1])[0]
     cosine = choice.cosine(penalty)
     if prior is None:
-        chosen = choose_blend(x, y, penalty, seed)
+        chosen = chosen or choose_blend(x, y, penalty, seed)
         cosine = choice.cosine(penalty / SHRINK_LESS) + chosen.gain
         weight = axes.vectors @ Maps(axes, cross, penalty).blended(chosen.blend)
     else:
@@ -98,7 +98,7 @@ def fit(x: Matrix, y: Matrix, prior: Linear | None = None, *, seed: int = 0) -> 
         penalty=penalty,
         loo_cosine=cosine,
         curve=curve,
-        blend=None if chosen is None else chosen.blend,
+        chosen=chosen,
         whitening=axes.vectors / np.sqrt(axes.values + penalty * axes.unit),
         leverages=leverage / (1 - leverage),  # a pair's own part in the fit would make it look nearer than a new row
     )

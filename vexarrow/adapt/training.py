@@ -18,7 +18,7 @@ from vexarrow.adapt.projection import Familiarity, Projection, card
 from vexarrow.adapt.report import Point, Report
 from vexarrow.errors import SchemaError, Unfit, UsageError
 
-METHOD = "mean of ridge and scaled Procrustes"
+METHOD = "blend of ridge and scaled Procrustes"
 CURVE_PARTS = (8, 4, 2, 1)
 
 
@@ -66,7 +66,7 @@ def train(
     start = None if prior is None else _linear(prior, *cards)
     learnt, kept = pairs.split(_held_out(len(pairs), held_out), seed)
     x, y = unit_rows(learnt.source), unit_rows(learnt.target)
-    first = fit(x, y, start)
+    first = fit(x, y, start, seed=seed)
     judged = _projection(first, cards, len(learnt))
     report = measures.evaluate(
         judged,
@@ -79,7 +79,7 @@ def train(
     verdict = judge(report, cards)
     if verdict.refused and not force:
         raise Unfit(verdict.sentence(), report=report, verdict=verdict)
-    final = fit(unit_rows(pairs.source), unit_rows(pairs.target), start)
+    final = fit(unit_rows(pairs.source), unit_rows(pairs.target), start, chosen=first.chosen)
     header = _header(pairs, final, prior, seed, len(kept), report, verdict, provenance or Provenance())
     return _projection(final, cards, len(pairs)).with_header(**header)
 
@@ -139,7 +139,7 @@ def _curve(x: Any, y: Any, kept: Pairs, prior: Linear | None, whole: Fit, seed: 
         count = len(x) // part
         if count < 20:
             continue
-        fitted = whole if part == 1 else fit(x[order[:count]], y[order[:count]], prior)
+        fitted = whole if part == 1 else fit(x[order[:count]], y[order[:count]], prior, chosen=whole.chosen)
         points.append(measures.point(count, fitted.linear, kept))
     return points
 
@@ -158,6 +158,7 @@ def _header(
         "method": {
             "name": METHOD if prior is None else "ridge correction of a prior",
             "penalty": fitted.penalty,
+            "blend": None if fitted.chosen is None else fitted.chosen.blend._asdict(),
             "prior": None if prior is None else prior.checksum,
         },
         "pairs": {
