@@ -45,8 +45,8 @@ class Fit:
     """A fitted map and what is known of the fit.
 
     `penalty`: the a of the best leave-one-out cosine, a part of the mean eigenvalue. `curve`: (penalty, cosine) of all
-    that were tried. `chosen`: the blend of the two maps, None with a prior. `loo_cosine`: the leave-one-out cosine of ridge with
-    the penalty that was used, and by how much the blend did better or worse than ridge in the cross-validation.
+    that were tried. `chosen`: the blend of the two maps, None with a prior. `loo_cosine`: the leave-one-out cosine of
+    ridge with the penalty that was used, and by how much the blend did better or worse in the cross-validation.
     `whitening`: [d_in, r], so that 1/n + |(x - source_mean) whitening|^2 is the leverage of x: how far it lies from
     what was trained on. `leverages`: that of each pair, seen from the others.
     """
