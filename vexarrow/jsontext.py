@@ -161,7 +161,7 @@ def _plain(values: list[Any]) -> bool:
         kinds = set(map(type, layer))
         if float in kinds and not _plainly_written([abs(one) for one in layer if one.__class__ is float]):
             return False
-        inner = [one for one in layer if one.__class__ in _CONTAINERS] if kinds & _CONTAINERS else []
+        inner: list[Any] = [one for one in layer if one.__class__ in _CONTAINERS] if kinds & _CONTAINERS else []
         layer = list(chain.from_iterable([one.values() if one.__class__ is dict else one for one in inner]))
     return True
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,12 @@ from vexarrow import records, sound, timestamps
 from vexarrow.jsontext import members
 from vexarrow.protocols import Reject
 
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
-_INTEGER = re.compile(r"-?(0|[1-9][0-9]*)").fullmatch
+_NUMPY = orjson.OPT_SERIALIZE_NUMPY
+_INTEGER = r"\A-?(0|[1-9][0-9]*)\z"
+_ESCAPED = r'["\\\x00-\x1f]'
 _VERBATIM = ('{"id":', '{"created_at":', '{"dims":')
+_TEXT = pa.large_string()
+_NOTHING, _QUOTE, _NULL = (pa.scalar(text, _TEXT) for text in ("", '"', "null"))
 
 
 def lines(batch: pa.RecordBatch) -> tuple[list[bytes], list[Reject]]:
@@ -27,7 +28,7 @@ def lines(batch: pa.RecordBatch) -> tuple[list[bytes], list[Reject]]:
     Records that JSON cannot hold (see `sound`) are rejects instead.
     """
     rejects = unfit(batch)
-    return encode(sound.without(batch, rejects)), rejects
+    return b"".join(encode(sound.without(batch, rejects))).splitlines(keepends=True), rejects
 
 
 def unfit(batch: pa.RecordBatch) -> list[Reject]:
@@ -37,71 +38,116 @@ def unfit(batch: pa.RecordBatch) -> list[Reject]:
 
 
 def encode(batch: pa.RecordBatch) -> list[bytes]:
-    """One line with its LF for every record, all of which JSON has to be able to hold."""
+    """Pieces that are, one after the other, one line with its LF for every record; JSON has to be able to hold all."""
+    rows = batch.num_rows
+    pieces = [b""] * (3 * rows)
+    pieces[0::3] = _before(batch)
+    pieces[1::3] = _vectors(batch.column("vector"))
+    pieces[2::3] = _after(batch)
     extras = records.storage(batch.column("extra"))
-    encoded = [orjson.dumps(record, option=_OPTIONS) for record in _documents(batch)]
-    if extras.null_count < len(extras):
-        for at, extra in enumerate(extras.to_pylist()):
-            if extra is not None and extra != "{}":
-                encoded[at] = _with_extra(encoded[at], extra)
+    for at, extra in enumerate(extras.to_pylist() if extras.null_count < rows else ()):
+        if extra is not None and extra != "{}":
+            pieces[3 * at : 3 * at + 3] = _with_extra(b"".join(pieces[3 * at : 3 * at + 3]), extra), b"", b""
+    return pieces
+
+
+def _vectors(column: pa.FixedSizeListArray) -> list[bytes]:
+    encoded = [orjson.dumps(vector, option=_NUMPY) for vector in records.matrix(column)]
+    for row in np.flatnonzero(~records.present(column)).tolist():
+        encoded[row] = b"null"
     return encoded
 
 
-def _documents(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    column = batch.column("vector")
-    vectors: Sequence[Any] = list(records.matrix(column)) if records.dim(batch) else [None] * batch.num_rows
-    for row in np.flatnonzero(~records.present(column)).tolist():
-        vectors[row] = None  # type: ignore[index]
-    dims = records.dim(batch)
-    texts = [_plain(batch, name) for name in ("text", "model", "namespace", "source_store", "modality", "vex_version")]
-    for identity, vector, document, created, score, (text, model, namespace, store, modality, version) in zip(
-        _ids(batch),
-        vectors,
-        _json(batch, "metadata"),
-        timestamps.texts(batch.column("created_at")),
-        _plain(batch, "score"),
-        zip(*texts, strict=True),
-        strict=True,
-    ):
-        yield {
-            "id": identity,
-            "text": text,
-            "vector": vector,
-            "model": model,
-            "dims": None if vector is None else dims,
-            "namespace": namespace,
-            "metadata": document,
-            "created_at": created,
-            "source_store": store,
-            "modality": "text" if modality is None else modality,
-            "score": score,
-            "vex_version": records.VMIG_VERSION if version is None else version,
-        }
+# The rest of the lines is put together column by column, by Arrow.
 
 
-def _plain(batch: pa.RecordBatch, name: str) -> Sequence[Any]:
-    column = batch.column(name)
-    values: list[Any] = [None] * len(column) if column.null_count == len(column) else column.to_pylist()
-    return values
+def _before(batch: pa.RecordBatch) -> list[bytes]:
+    """What comes before each vector."""
+    return _joined(batch.num_rows, {"id": _ids(batch), "text": _quoted(batch.column("text")), "vector": _NOTHING})
 
 
-def _json(batch: pa.RecordBatch, name: str) -> Sequence[Any]:
-    column = records.storage(batch.column(name))
+def _after(batch: pa.RecordBatch) -> list[bytes]:
+    """What comes after each vector."""
+    vectors, scores = batch.column("vector"), batch.column("score")
+    length = pa.scalar(str(records.dim(batch)), _TEXT)
+    times = pa.array(timestamps.texts(batch.column("created_at")), type=_TEXT)
+    members = {
+        "model": _repeated(batch.column("model")),
+        "dims": pc.if_else(vectors.is_valid(), length, _NULL) if vectors.null_count else length,
+        "namespace": _repeated(batch.column("namespace")),
+        "metadata": _documents(batch.column("metadata")),
+        "created_at": pc.binary_join_element_wise(_QUOTE, times, _QUOTE, _NOTHING).fill_null(_NULL),
+        "source_store": _repeated(batch.column("source_store")),
+        "modality": _repeated(batch.column("modality").fill_null("text")),
+        "score": _NULL if scores.null_count == len(scores) else _dumped(scores),
+        "vex_version": _repeated(batch.column("vex_version").fill_null(records.VMIG_VERSION)),
+    }
+    return _joined(batch.num_rows, members, ",", "}\n")
+
+
+def _joined(rows: int, members: dict[str, Any], start: str = "{", end: str = "") -> list[bytes]:
+    """Members of objects with `start` before and `end` after them. Raises ArrowInvalid for text that is not UTF-8."""
+    parts: list[Any] = []
+    text = start
+    for key, value in members.items():
+        text += f'"{key}":'
+        if isinstance(value, pa.Scalar):
+            text += value.as_py() + ","
+        else:
+            parts += [pa.scalar(text, _TEXT), value]
+            text = ","
+    text = text[:-1] + end
+    if not parts:
+        return [text.encode()] * rows
+    joined = pc.binary_join_element_wise(*parts, pa.scalar(text, _TEXT), _NOTHING)
+    joined.validate(full=True)
+    encoded: list[bytes] = joined.view(pa.large_binary()).to_pylist()
+    return encoded
+
+
+def _quoted(column: pa.Array) -> pa.Array | pa.Scalar:
+    """Texts as JSON strings."""
     if column.null_count == len(column):
-        return [None] * len(column)
-    if pc.any(pc.match_substring_regex(column, "[\\r\\n]")).as_py():
+        return _NULL
+    column = column.cast(_TEXT)
+    quoted = pc.binary_join_element_wise(_QUOTE, column, _QUOTE, _NOTHING)
+    odd = pc.match_substring_regex(column, _ESCAPED).fill_null(False)
+    if odd.true_count:
+        quoted = pc.replace_with_mask(quoted, odd, _dumped(column.filter(odd)))
+    return quoted.fill_null(_NULL)
+
+
+def _repeated(column: pa.Array) -> pa.Array | pa.Scalar:
+    """Texts of which many are the same as JSON strings."""
+    if column.null_count == len(column):
+        return _NULL
+    known = column.dictionary_encode()
+    if len(known.dictionary) == 1 and not column.null_count:
+        return _quoted(known.dictionary)[0]
+    return _quoted(known.dictionary).take(known.indices).fill_null(_NULL)
+
+
+def _dumped(column: pa.Array) -> pa.Array:
+    return pa.array([orjson.dumps(value).decode() for value in column.to_pylist()], type=_TEXT)
+
+
+def _documents(column: pa.Array) -> pa.Array | pa.Scalar:
+    """JSON texts as they are, each on one line."""
+    texts = records.storage(column).cast(_TEXT)
+    if texts.null_count == len(texts):
+        return _NULL
+    if pc.any(pc.match_substring_regex(texts, "[\\r\\n]")).as_py():
         # Outside of strings a line break is white space, and within them JSON has none.
-        column = pc.replace_substring_regex(column, "[\\r\\n]", " ")
-    return [None if text is None else orjson.Fragment(text) for text in column.to_pylist()]
+        texts = pc.replace_substring_regex(texts, "[\\r\\n]", " ")
+    return texts.fill_null(_NULL)
 
 
-def _ids(batch: pa.RecordBatch) -> Sequence[Any]:
-    ids: list[str] = batch.column("id").to_pylist()
+def _ids(batch: pa.RecordBatch) -> pa.Array:
+    ids = batch.column("id").cast(_TEXT)
     if records.id_type(batch.schema) != "int":
-        return ids
+        return _quoted(ids)
     # A stray text id in a stream of integers is corrected by its verbatim key in `extra`.
-    whole = [_INTEGER(identity) for identity in ids]
-    return [orjson.Fragment(identity) if ok else identity for identity, ok in zip(ids, whole, strict=True)]
+    return pc.if_else(pc.match_substring_regex(ids, _INTEGER), ids, _quoted(ids))
 
 
 def _with_extra(line: bytes, extra: str) -> bytes:
