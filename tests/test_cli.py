@@ -202,12 +202,6 @@ def test_the_lists_and_the_version() -> None:
     assert vex("--help").ok().out.startswith("Usage: vex ")
 
 
-def test_vex_adapt_says_that_it_comes_later() -> None:
-    done = subprocess.run([VEX.with_name("vex-adapt"), "list"], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "later" in done.stderr or "not part" in done.stderr
-
-
 # -- help ----------------------------------------------------------------------------------------------------------
 
 
