@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 INTEGERS = ("int2", "int4", "int8")
 _MOMENTS = ("timestamptz", "timestamp", "date", "int2", "int4", "int8", "float8", "numeric")
-_METADATA = ("metadata", "metadata_", "cmetadata")  # ours and npm vex, LlamaIndex, LangChain
+# Ours and npm vex, LlamaIndex, LangChain's older and its newer tables.
+_METADATA = ("metadata", "metadata_", "cmetadata", "langchain_metadata")
 
 
 @dataclass(frozen=True)

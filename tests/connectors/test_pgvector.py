@@ -439,6 +439,12 @@ def test_tables_of_langchain_and_llamaindex_are_read(server: str) -> None:
     (record,) = listed(langchain)
     assert (record["id"], record["text"]) == ("x", "a page")
     assert record["metadata"] == {"page": 3, "collection_id": "00000000-0000-0000-0000-000000000001"}
+    newer, _ = made(
+        server, "langchain_id uuid PRIMARY KEY, content text NOT NULL, embedding vector(2), langchain_metadata json",
+        """'00000000-0000-0000-0000-000000000001', 'a page', '[1,2]', '{"page": 3}'""",
+    )  # fmt: skip
+    (record,) = listed(newer)
+    assert (record["text"], record["metadata"]) == ("a page", {"page": 3})
     llama, _ = made(
         server, "id bigserial PRIMARY KEY, text varchar NOT NULL, metadata_ json, node_id varchar, embedding vector(2)",
         """1, 'a node', '{"file": "a.txt",  "file": "b.txt"}', 'n-1', '[1,2]'""",
