@@ -91,7 +91,7 @@ def test_a_plugin_imports_the_engine_absolutely_and_only_private_neighbours(plug
 @pytest.mark.parametrize("plugins", PLUGINS)
 def test_nothing_imports_a_plugin_folder_under_its_name_in_the_checkout(plugins: str) -> None:
     """`connectors` can be imported from the top of a checkout, but is not there once installed."""
-    for top in ("vexarrow", "tests", "benchmarks"):
+    for top in ("vexarrow", "tests", "benchmarks", "scripts"):
         for file in (ROOT / top).rglob("*.py"):
             package = ".".join(file.relative_to(ROOT).parent.parts)
             assert not any(is_in(name, plugins) for name in imports(file, package)), file
@@ -142,6 +142,7 @@ def test_every_entry_point_leads_somewhere() -> None:
         "console_scripts",
         "vexarrow.connectors",
         "vexarrow.formats",
+        "vexarrow.projections",
     }
     for entry in entries:
         entry.load()
@@ -184,7 +185,7 @@ def test_every_library_imported_is_declared() -> None:
 
 @in_checkout
 @pytest.mark.parametrize(
-    "name", ["pyproject.toml", "README.md", "vexarrow", "connectors", "formats", "tests", "benchmarks"]
+    "name", ["pyproject.toml", "README.md", "vexarrow", "connectors", "formats", "tests", "benchmarks", "scripts"]
 )
 def test_the_top_level_is_what_the_owner_gave(name: str) -> None:
     assert (ROOT / name).exists()

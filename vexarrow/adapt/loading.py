@@ -21,7 +21,7 @@ def is_file_name(text: str) -> bool:
     return text.lower().endswith(SUFFIXES)
 
 
-def load(location: str) -> Projection:
+def load(location: str, *, source: str | None = None, target: str | None = None) -> Projection:
     """The projection in a file; see `Projection.load`."""
     from vexarrow.adapt.projection import Projection
 
@@ -34,7 +34,7 @@ def load(location: str) -> Projection:
         return Projection.from_bytes(data, name)
     from vexarrow.adapt.legacy import from_json, from_numpy
 
-    return from_json(data, name) if suffix == ".json" else from_numpy(data, name)
+    return from_json(data, name) if suffix == ".json" else from_numpy(data, name, source, target)
 
 
 def read(location: str) -> bytes:

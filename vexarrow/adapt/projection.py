@@ -79,16 +79,17 @@ class Projection:
         return train(source, target, prior, **wishes)
 
     @classmethod
-    def load(cls, location: str) -> Projection:
+    def load(cls, location: str, *, source: str | None = None, target: str | None = None) -> Projection:
         """Read the file of a projection: ours (.safetensors), the original tool's (.json) or a plain matrix (.npy,
-        .npz), from a path or an fsspec URL. Raises NotFound, AccessError and DataError.
+        .npz), from a path or an fsspec URL. `source` and `target` name the models of a plain matrix, which does not say
+        them; other files do. Raises NotFound, AccessError and DataError, and UsageError for a matrix without names.
 
         >>> Projection.load("minilm-to-static.safetensors").target.name
         'static'
         """
         from vexarrow.adapt.loading import load
 
-        return load(location)
+        return load(location, source=source, target=target)
 
     def save(self, location: str, *, half: bool = False, overwrite: bool = False) -> None:
         """Write the file, whole or not at all; the same projection gives the same bytes. `half`: in float16, half the
