@@ -83,6 +83,18 @@ def test_import_into_a_qdrant_collection_here(places: Places, qdrant: str) -> No
     nearly(content(STORES["qdrant"].spot(places.addresses("qdrant"), "memories", {})), memories())
 
 
+def test_a_dry_run_and_an_inspection_of_a_qdrant_collection(places: Places, qdrant: str) -> None:
+    line = "vex import --from memories.vmig.jsonl --to qdrant --collection looked-at"
+    assert "would be created: 384 dimensions, metric cosine" in once(f"{line} --dry-run").out
+    once(line)
+    assert "is there: 160 records, 384 dimensions, metric cosine" in once(f"{line} --dry-run").out
+    shown = once(f"vex inspect qdrant://{qdrant}/looked-at").out
+    assert f"─ qdrant://{qdrant}/looked-at ─" in shown
+    for expected in ("records        : 160", "metric         : cosine", "dimension      : 384 in all records",
+                     "namespaces (29)", "qdrant settings", "hnsw_config.m "):  # fmt: skip
+        assert expected in shown
+
+
 def test_migrate_from_vektor_to_qdrant(places: Places, qdrant: str) -> None:
     line = f"vex migrate --from vektor --to qdrant --db ./memory.db --url http://{qdrant} --collection from-vektor"
     found = memories("memory.db")

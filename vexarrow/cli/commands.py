@@ -40,7 +40,8 @@ def cli() -> None:
 Examples:
   vex export --from vektor --db memory.db --output memories.vmig.jsonl
   vex export --from vektor --db memory.db --namespace trading --output trading.vmig.jsonl.zst
-  vex export --from vektor --db memory.db --output s3://bucket/memories/ --partition-by namespace""",
+  vex export --from vektor --db memory.db --output s3://bucket/memories/ --partition-by namespace
+  vex export --from chroma --collection notes --output s3://bucket/notes/""",
 )
 @click.option("--from", "source", required=True, metavar="PLACE", help="The store: a name with options, or a URI.")
 @click.option("--output", "--to", "-o", "target", required=True, metavar="PATH", help="The file; - is stdout.")
@@ -62,7 +63,9 @@ def export_command(given: dict[str, str], /, source: str, target: str, **options
 Examples:
   vex import --from memories.vmig.jsonl --to vektor --db new.db
   vex import --from memories.parquet --to vektor --db new.db --namespace trading
-  vex import --from new.db.rejects.jsonl --to vektor --db new.db""",
+  vex import --from new.db.rejects.jsonl --to vektor --db new.db
+  vex import --from memories.vmig.jsonl --to qdrant --collection memories
+  vex import --from memories.vmig.jsonl --to qdrant --collection memories --dry-run""",
 )
 @click.option("--from", "source", required=True, metavar="PATH", help="The file; - is stdin.")
 @click.option("--to", "target", required=True, metavar="PLACE", help="The store: a name with options, or a URI.")
@@ -83,7 +86,9 @@ def import_command(given: dict[str, str], /, source: str, target: str, **options
     epilog="""\b
 Examples:
   vex migrate --from vektor --db a.db --to vektor --to-db b.db
-  vex migrate a.db b.db --where "metadata->>'importance' >= 3" """,
+  vex migrate a.db b.db --where "metadata->>'importance' >= 3"
+  vex migrate --from vektor --to qdrant --db memory.db --collection memories
+  vex migrate qdrant://localhost:6333/a postgresql://localhost/db#public.b""",
 )
 @click.argument("places", nargs=-1, metavar="[SOURCE TARGET]")
 @click.option("--from", "source", metavar="PLACE", help="Where the records are.")
@@ -145,7 +150,8 @@ def _two(places: tuple[str, ...], source: str | None, target: str | None) -> tup
 Examples:
   vex inspect memories.vmig.jsonl
   vex inspect memory.db --namespace trading
-  vex inspect parts/ --json""",
+  vex inspect parts/ --json
+  vex inspect qdrant://localhost:6333/memories""",
 )
 @click.argument("source", metavar="PLACE")
 @click.option("--namespace", "namespaces", multiple=True, metavar="NAME", help="Only this namespace; repeatable.")
