@@ -24,9 +24,12 @@ import pyarrow as pa
 
 from vexarrow.errors import AccessError, DataError, MissingDependency, NotFound, TransientError, UsageError, VexError
 from vexarrow.location import STANDARD_STREAM, is_url, redact
+from vexarrow.process import start_writing
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 TEMPORARY = ".vex-part"
+_UNREACHABLE = ("ClientConnectorError", "ClientConnectorDNSError", "ClientConnectorCertificateError")
+_STEP = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,10 @@ def translated(path: str) -> Iterator[None]:
 def _from_os_error(name: str, error: OSError) -> VexError:
     text = _first_line(error)
     if isinstance(error, FileNotFoundError):
-        return NotFound(f"{name}: no such file, directory or bucket")
+        # fsspec says so of a web server that cannot be reached, too.
+        reason = None if error.__cause__ is None else _from_object_store(name, error.__cause__)
+        missing = NotFound(f"{name}: no such file, directory or bucket")
+        return reason if isinstance(reason, TransientError) else missing
     if isinstance(error, PermissionError):
         return AccessError(f"{name}: permission denied")
     if isinstance(error, IsADirectoryError):
@@ -87,7 +93,7 @@ def _from_object_store(name: str, error: BaseException) -> VexError | None:
     kind, text = type(error).__name__, _first_line(error)
     if kind in ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError"):
         return AccessError(f"{name}: no usable credentials ({text})")
-    if kind in ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ClientConnectorError"):
+    if kind in ("EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", *_UNREACHABLE):
         return TransientError(f"{name}: {text}")
     if kind == "ClientError" or "An error occurred (" in text:
         denied = any(word in text for word in ("AccessDenied", "InvalidAccessKeyId", "Signature", "403", "Forbidden"))
@@ -263,7 +269,7 @@ class Output:
             fs, inner = filesystem(self.path)
             return fs.open(inner, "wb", autocommit=False)
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-        return open(self.temporary, "wb")
+        return io.BufferedWriter(_Steady(self.temporary, "wb"))
 
     @property
     def temporary(self) -> str:
@@ -302,6 +308,20 @@ class Output:
                 with suppress(OSError):
                     self._raw.close()  # flushes, which a full disk refuses
                 os.unlink(self.temporary)
+
+
+class _Steady(io.FileIO):
+    """A file that goes to the disk while it is written, so that little is left to wait for when it is synced."""
+
+    _begun = 0
+
+    def write(self, data: Any) -> int:
+        done = super().write(data)
+        at = self.tell()
+        if at - self._begun >= _STEP:
+            start_writing(self.fileno(), self._begun, at - self._begun)
+            self._begun = at
+        return done
 
 
 class _Hashing(io.RawIOBase):
