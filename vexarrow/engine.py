@@ -19,7 +19,7 @@ from vexarrow.errors import UsageError, VexError
 from vexarrow.location import Location, is_url, redact
 from vexarrow.patience import OPTIONS as REQUEST_OPTIONS
 from vexarrow.places import Memory, Place
-from vexarrow.preparing import Pace, check_target, intended
+from vexarrow.preparing import Pace, check_target, intended, show_first
 from vexarrow.progress import Progress, Silent
 from vexarrow.protocols import Format, Manifest, Page, Partition, Reject, Sink, Source, Transform
 from vexarrow.readahead import read_ahead
@@ -94,6 +94,7 @@ def run(plan: Plan, progress: Progress | None = None) -> Report:
     rejects = rejected.Rejects(_rejects_path(plan), most=plan.most_rejects)
     try:
         with plan.source.source(plan.selection) as source:
+            show_first(plan, source)
             state, manifest = _move(plan, Selected(source, plan.selection), rejects, progress)
     finally:
         rejects.close()
@@ -158,8 +159,9 @@ def _readers(plan: Plan) -> int:
 def _check_any(state: Run) -> None:
     """Refuse to publish a target when every record was rejected: the input is not what it was taken for."""
     if state.counts.rejected and not state.counts.written:
-        source = state.plan.source
-        raise VexError(f"not one of the {state.counts.rejected} records of {source} could be written")
+        which = f"not one of the {state.counts.rejected} records of {state.plan.source}"
+        code, message = state.rejects.first
+        raise VexError(f"{which} could be written; the first: {message} ({code})")
 
 
 def _partitions(state: Run, source: Source, sink: Sink, parts: Sequence[Partition], readers: int) -> None:
@@ -314,6 +316,7 @@ def _report(state: Run, manifest: dict[str, object], duration: float) -> Report:
         sidecar=written,
         content_digest=digest,
         partitions=state.partitions,
+        facts={key: value for one in plan.transforms for key, value in getattr(one, "facts", {}).items()},
     )
     report = replace(report, warnings=_warnings(plan, report, state.replaced))
     return _marked(plan, report) if plan.mark_imported else report

@@ -4,17 +4,48 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from vexarrow.errors import NotFound, SchemaError, Unsupported
 from vexarrow.metrics import metric
-from vexarrow.protocols import Connector, Description, Foreseeing, Sink, Source, Target
+from vexarrow.places import Memory
+from vexarrow.protocols import Connector, Description, Foreseeing, Looking, Page, Sink, Source, Target
 from vexarrow.selected import Selected
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from vexarrow.engine import Plan
+
+
+# What transforms may look at before anything is decided: records of each of some partitions, in so many pages at most.
+LOOK_PARTITIONS, LOOK_ROWS, LOOK_PAGES = 4, 512, 8
+
+
+def show_first(plan: Plan, source: Source) -> None:
+    """Show the transforms that want it the first records of some partitions, where the source can be read again."""
+    looking = [one for one in plan.transforms if isinstance(one, Looking)]
+    if not looking or isinstance(plan.source, Memory) or plan.source.is_stream:
+        return
+    wanted = Selected(source, plan.selection)
+    for part in wanted.partitions(LOOK_PARTITIONS)[:LOOK_PARTITIONS]:
+        for batch in _first(wanted.extract(part, rows=LOOK_ROWS)):
+            for one in looking:
+                one.look(batch)
+
+
+def _first(pages: Iterator[Page]) -> Iterator[pa.RecordBatch]:
+    left = LOOK_ROWS
+    with closing(pages):  # type: ignore[type-var]  # a generator
+        for page in islice(pages, LOOK_PAGES):
+            yield page.batch
+            left -= page.batch.num_rows
+            if left <= 0:
+                return
 
 
 def intended(plan: Plan, source: Source) -> Description:
@@ -125,6 +156,7 @@ class Outline:
 def outline(plan: Plan) -> Outline:
     """What a plan would do, without writing anything. Raises what the run would raise before its first record."""
     with plan.source.source(plan.selection) as source:
+        show_first(plan, source)
         described = intended(plan, source)
         foreseeing = _foreseen(plan, source)
     existing = None

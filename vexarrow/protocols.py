@@ -158,7 +158,8 @@ class Transform(Protocol):
 
     One thread at a time uses it, unless it has an attribute `ahead`: so many pages of a partition at once, by several
     threads. With an attribute `dim`, all vectors it returns are of that length, and a target that holds others is
-    refused before anything is written. `warnings`, if there, are asked for after the run.
+    refused before anything is written. `warnings` (sentences) and `facts` (JSON-like, by one key of its own, for the
+    report), if there, are asked for after the run.
     """
 
     def bind(self, plan: Description) -> Description:
@@ -168,6 +169,16 @@ class Transform(Protocol):
     def __call__(self, batch: pa.RecordBatch, /) -> pa.RecordBatch | Changed:
         """Return the changed batch, the same number of rows in the same order; or what was changed and what had to be
         rejected. All vectors returned have one length, which may be another than before."""
+        ...
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """A transform that has to see some records before it is bound. It is shown some where the source can be read twice,
+    and none where it cannot (standard input, data in memory)."""
+
+    def look(self, batch: pa.RecordBatch) -> None:
+        """See the first records of a partition, none of which is changed or counted yet."""
         ...
 
 

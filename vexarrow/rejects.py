@@ -38,12 +38,15 @@ class Rejects:
         self.path = path
         self.total = 0
         self.codes: Counter[str] = Counter()
+        self.first = "", ""  # code and message
         self._most = most
         self._file: IO[bytes] | None = None
 
     def add(self, rejects: Iterable[Reject]) -> None:
         """Write the rejects down. Raises TooManyRejects after the one that is too many was written too."""
         for reject in rejects:
+            if not self.total:
+                self.first = reject.code, reject.message
             self.total += 1
             self.codes[reject.code] += 1
             with translated(self.path):

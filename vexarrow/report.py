@@ -38,7 +38,8 @@ class Counts:
 @dataclass(frozen=True, slots=True)
 class Report:
     """The result of `copy`. `duration` is in seconds; `codes` counts rejects by reason; `store` tells
-    that the target is a store, whose records are upserted, and no file."""
+    that the target is a store, whose records are upserted, and no file; `facts` are what transforms say of their part,
+    JSON-like."""
 
     source: str
     target: str
@@ -52,12 +53,13 @@ class Report:
     content_digest: str | None = None
     partitions: Mapping[str, Counts] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    facts: Mapping[str, object] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """The report as one JSON-like object."""
         body = asdict(self)
-        counts = body.pop("counts")
-        return {"source": body.pop("source"), "target": body.pop("target"), **counts, **body}
+        counts, facts = body.pop("counts"), body.pop("facts")
+        return {"source": body.pop("source"), "target": body.pop("target"), **counts, **body, **facts}
 
     def summary(self) -> str:
         """The block that ends a run."""
