@@ -10,15 +10,15 @@ This module imports nothing heavy, so that the process is started before pyarrow
 
 from __future__ import annotations
 
-import io
+import mmap
 import os
 import select
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -35,6 +35,7 @@ WRITING = f"{__package__}._encoder"
 # A process takes half a second of a processor to start: bytes of input from which on that pays.
 WORTH = 96 << 20
 STARTED = b"started\n"
+_PIECES = 1024  # that a system writes at once
 
 
 # Processes that were started early, by what they do.
@@ -105,14 +106,23 @@ class Helper:
 
     def answer(self) -> memoryview | None:
         """The bytes of the oldest answer; None when it is that there is none, or the process has ended."""
+        with self._answered_by(_take) as data:
+            return data
+
+    def answered(self) -> AbstractContextManager[memoryview | None]:
+        """As `answer`, without a copy: the bytes are there until the context is left."""
+        return self._answered_by(_mapped)
+
+    @contextmanager
+    def _answered_by(self, take: Callable[[int, int], memoryview]) -> Iterator[memoryview | None]:
+        data = None
         try:
-            pipe: Any = self._process.stdout
-            line = self._line(pipe)
-            return (
-                _take(self._slots[self._answered % SLOTS], int(line)) if line.strip() and line.endswith(b"\n") else None
-            )
-        except (OSError, ValueError):
-            return None
+            with suppress(OSError, ValueError):
+                pipe: Any = self._process.stdout
+                line = self._line(pipe)
+                if line.strip() and line.endswith(b"\n"):
+                    data = take(self._slots[self._answered % SLOTS], int(line))
+            yield data
         finally:
             self._answered += 1
 
@@ -168,9 +178,14 @@ def put_batch(slot: int, batch: pa.RecordBatch) -> int:
 def put_bytes(slot: int, pieces: list[bytes]) -> int:
     """Write pieces into a slot, one after the other; the number of bytes."""
     os.lseek(slot, 0, os.SEEK_SET)
-    with io.BufferedWriter(io.FileIO(slot, "wb", closefd=False), 1 << 20) as file:
-        file.writelines(pieces)
-        return file.tell()
+    size = 0
+    for start in range(0, len(pieces), _PIECES):
+        some = pieces[start : start + _PIECES]
+        wanted, done = sum(map(len, some)), os.writev(slot, some)
+        while done < wanted:  # the rest of one that was cut short
+            done += os.write(slot, b"".join(some)[done:])
+        size += wanted
+    return size
 
 
 def take_batch(data: memoryview) -> pa.RecordBatch:
@@ -182,11 +197,12 @@ def take_batch(data: memoryview) -> pa.RecordBatch:
 
 
 def read_batch(slot: int) -> pa.RecordBatch:
-    """The batch of a request."""
-    return take_batch(_take(slot, os.fstat(slot).st_size))
+    """The batch of a request, without a copy: it is gone when the slot is written to."""
+    return take_batch(_mapped(slot, os.fstat(slot).st_size))
 
 
 def _take(slot: int, size: int) -> memoryview:
+    """A copy of the first bytes of a slot. Raises OSError when it is shorter."""
     data = memoryview(bytearray(size))
     at = 0
     while at < size:
@@ -195,6 +211,11 @@ def _take(slot: int, size: int) -> memoryview:
             raise OSError("the slot is shorter than it should be")
         at += read
     return data
+
+
+def _mapped(slot: int, size: int) -> memoryview:
+    """The first bytes of a slot. Raises ValueError when it is shorter."""
+    return memoryview(mmap.mmap(slot, size, prot=mmap.PROT_READ))
 
 
 def _file(slot: int) -> IO[bytes]:

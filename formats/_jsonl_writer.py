@@ -86,7 +86,8 @@ class JsonlSink:
         self._pending.append(self._background.submit(self._write, encoded))
 
     def _write_answer(self, helper: Helper, batch: pa.RecordBatch) -> None:
-        self._write(helper.answer() or b"".join(encode(batch)))
+        with helper.answered() as block:
+            self._write(b"".join(encode(batch)) if block is None else block)
 
     def _write(self, block: bytes | memoryview) -> None:
         # The checksum of the original tool leaves out the last LF of the file.

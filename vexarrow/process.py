@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import sys
+from functools import cache
 
 # Python looks for cycles after so many new containers more than were freed: by default 700, of which a batch has more.
 _NEW_CONTAINERS = 50_000
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_BEGIN_WRITING = 2  # SYNC_FILE_RANGE_WRITE
 _KEPT_BYTES, _MAPPED_BYTES = 128 << 20, 1 << 30
 
 
@@ -25,12 +28,26 @@ def settle() -> None:
 
 
 def _keep_freed_memory() -> None:
-    import ctypes
-
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc has it, musl has not
+    mallopt = getattr(_libc(), "mallopt", None)  # glibc has it, musl has not
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def start_writing(file: int, start: int, size: int) -> None:
+    """Have the system write a part of an open file to the disk, without waiting. It is a hint: nothing happens where
+    the system cannot do that."""
+    begin = getattr(_libc(), "sync_file_range", None) if sys.platform == "linux" else None
+    if begin is not None:
+        begin(file, start, size, _BEGIN_WRITING)
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "sync_file_range"):
+        libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint]
+    return libc
 
 
 class _NoPandas:
