@@ -97,6 +97,11 @@ def test_an_address_where_nothing_listens_may_be_tried_again() -> None:
         Http("http://127.0.0.1:9").json("GET", "/")
 
 
+def test_a_host_that_there_is_not_is_told_from_one_that_does_not_answer() -> None:
+    with pytest.raises(TransientError, match=r"^http://nowhere\.invalid:9: no such host is known$"):
+        Http("http://nowhere.invalid:9").json("GET", "/")
+
+
 def test_an_address_that_is_none_is_an_error() -> None:
     with pytest.raises(UsageError, match="https://host:port"):
         Http("localhost:6333")

@@ -117,6 +117,8 @@ def _reason(error: BaseException) -> str:
     """What went wrong with a connection, in a few words."""
     import urllib3
 
+    if isinstance(error, urllib3.exceptions.NameResolutionError):
+        return "no such host is known"
     if isinstance(error, urllib3.exceptions.NewConnectionError):
         return "nothing listens there"
     if isinstance(error, urllib3.exceptions.TimeoutError):
