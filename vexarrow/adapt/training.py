@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from vexarrow.adapt.projection import Familiarity, Projection, card
 from vexarrow.adapt.report import Point, Report
 from vexarrow.errors import SchemaError, Unfit, UsageError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 METHOD = "blend of ridge and scaled Procrustes"
 CURVE_PARTS = (8, 4, 2, 1)
 
@@ -25,6 +28,7 @@ CURVE_PARTS = (8, 4, 2, 1)
 @dataclass(frozen=True, slots=True)
 class Provenance:
     """Where pairs come from, for the header. `chosen`: how ("given", "medoids", "random"). `corpus`: which texts.
+
     Licences are of the pairs and of the weights. `created_at`: ISO 8601; None keeps the bytes of equal trainings equal.
     """
 
@@ -36,35 +40,102 @@ class Provenance:
     created_at: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A projection trained with some of the pairs and judged by the others.
+
+    `judged`: that projection. `kept`: the pairs that it was measured on. `report` and `verdict`: what came of it.
+    `finish()` gives the projection that ships.
+    """
+
+    judged: Projection
+    kept: Pairs
+    report: Report
+    verdict: Verdict
+    _pairs: Pairs
+    _first: Fit
+    _prior: Projection | None
+    _seed: int
+    _provenance: Provenance
+
+    def finish(self) -> Projection:
+        """The projection fitted again on all pairs, the held-out ones too, with report and verdict in its header."""
+        pairs, cards = self._pairs, (self.judged.source, self.judged.target)
+        start = None if self._prior is None else _linear(self._prior, *cards)
+        final = fit(unit_rows(pairs.source), unit_rows(pairs.target), start, chosen=self._first.chosen)
+        return _projection(final, cards, len(pairs)).with_header(**self._header(final))
+
+    def _header(self, fitted: Fit) -> dict[str, Any]:
+        pairs, prior, said = self._pairs, self._prior, self._provenance
+        return {
+            "method": {
+                "name": METHOD if prior is None else "ridge correction of a prior",
+                "penalty": fitted.penalty,
+                "blend": None if fitted.chosen is None else fitted.chosen.blend._asdict(),
+                "prior": None if prior is None else prior.checksum,
+            },
+            "pairs": {
+                "count": len(pairs),
+                "held_out": len(self.kept),
+                "held_out_sha256": self.kept.sha256,
+                "dropped": pairs.dropped,
+                "chosen": said.chosen,
+                "seed": self._seed,
+                "sha256": pairs.sha256,
+                "corpus": said.corpus,
+                "language": said.language,
+            },
+            "licences": {"pairs": said.pairs_licence, "weights": said.weights_licence},
+            "report": self.report.to_json(),
+            "verdict": self.verdict.to_json(),
+            "created_at": said.created_at,
+            "tool": f"vexarrow {__version__}",
+        }
+
+
 def train(
+    source: Any, target: Any, prior: Projection | None = None, *, force: bool = False, **wishes: Any
+) -> Projection:
+    """A projection from pairs: row i of `source` [n, d_in] and of `target` [n, d_out] are of one text.
+
+    Takes all that `attempt` takes. Raises Unfit, which carries the report, when the projection would hurt (`force`
+    overrides), and what `attempt` raises.
+    """
+    done = attempt(source, target, prior, force=force, **wishes)
+    if done.verdict.refused and not force:
+        raise Unfit(done.verdict.sentence(), report=done.report, verdict=done.verdict)
+    return done.finish()
+
+
+def attempt(
     source: Any,
     target: Any,
     prior: Projection | None = None,
     *,
     source_model: str | ModelCard,
     target_model: str | ModelCard,
-    ids: Sequence[str] | None = None,
-    held_out: int | None = None,
+    held_out: int | Sequence[bool] | NDArray[np.bool_] | None = None,
     seed: int = 0,
     force: bool = False,
     provenance: Provenance | None = None,
     corpus: Any = None,
-) -> Projection:
-    """A projection from pairs: row i of `source` [n, d_in] and of `target` [n, d_out] are of one text.
+) -> Trial:
+    """Train with some of the pairs and measure on the others; nothing is refused yet but pairs that are too few.
 
-    `prior`: a projection between the same two spaces that the pairs correct. `held_out`: pairs kept for the report,
-    None for a fifth, at most 500; all are fitted again for the result. `corpus`: source vectors of what is to be
-    projected, to see how much of it is unlike the pairs. The same pairs and seed give the same bytes. Raises Unfit,
-    which carries the report, when the projection would hurt (`force` overrides), SchemaError and DataError for pairs
-    that are none.
+    `prior`: a projection between the same two spaces that the pairs correct. `held_out`: how many pairs are kept for
+    the report, chosen by chance, None for a fifth, at most 500; or for each pair whether it is one of them. All are
+    fitted again for the result. `corpus`: source vectors of what is to be projected, to see how much of it is unlike
+    the pairs. The same pairs and seed give the same bytes. Raises Unfit for pairs that are too few to measure anything
+    (`force` allows 5), SchemaError and DataError for pairs that are none, UsageError for a hold-out that leaves
+    nothing.
     """
-    given = pairs_of(source, target, ids)
+    given = pairs_of(source, target, [str(row) for row in range(len(source))])
     _check_models(source_model, target_model)
     cards = card(source_model, given.source), card(target_model, given.target)
     pairs = clean(given)
     _check_count(pairs, force)
     start = None if prior is None else _linear(prior, *cards)
-    learnt, kept = pairs.split(_held_out(len(pairs), held_out), seed)
+    learnt, kept = _split(pairs, held_out, seed)
     x, y = unit_rows(learnt.source), unit_rows(learnt.target)
     first = fit(x, y, start, seed=seed)
     judged = _projection(first, cards, len(learnt))
@@ -77,11 +148,17 @@ def train(
         curve=_curve(x, y, kept, start, first, seed),
     )
     verdict = judge(report, cards)
-    if verdict.refused and not force:
-        raise Unfit(verdict.sentence(), report=report, verdict=verdict)
-    final = fit(unit_rows(pairs.source), unit_rows(pairs.target), start, chosen=first.chosen)
-    header = _header(pairs, final, prior, seed, len(kept), report, verdict, provenance or Provenance())
-    return _projection(final, cards, len(pairs)).with_header(**header)
+    return Trial(judged, kept, report, verdict, pairs, first, prior, seed, provenance or Provenance())
+
+
+def _split(pairs: Pairs, held_out: int | Sequence[bool] | NDArray[np.bool_] | None, seed: int) -> tuple[Pairs, Pairs]:
+    """Pairs to train with, and those to measure on."""
+    if held_out is None or isinstance(held_out, int):
+        return pairs.split(_held_out(len(pairs), held_out), seed)
+    # The pairs are named by their number among all that were given, some of which may have been left out since.
+    mask = np.asarray(held_out, bool)[np.array(pairs.ids, np.intp)]
+    _held_out(len(pairs), int(mask.sum()))
+    return pairs[np.flatnonzero(~mask)], pairs[np.flatnonzero(mask)]
 
 
 def _check_models(source: str | ModelCard, target: str | ModelCard) -> None:
@@ -97,15 +174,17 @@ def _check_count(pairs: Pairs, force: bool) -> None:
     if len(pairs) < fewest:
         lost = ", ".join(f"{count:,} {reason}" for reason, count in pairs.dropped.items())
         raise Unfit(
-            f"{len(pairs):,} pairs are too few (left out: {lost or 'none'}); at least {fewest} are needed, about twice "
-            f"the source's {pairs.source.shape[1]} dimensions are good"
+            f"{len(pairs):,} pairs are too few (left out: {lost or 'none'}): at least {fewest} are needed, and "
+            f"{2 * pairs.source.shape[1]:,}, twice the source's dimensions, are good; embed more texts with both models"
         )
 
 
 def _held_out(count: int, wanted: int | None) -> int:
     held_out = min(count // 5, 500) if wanted is None else wanted
     if not 2 <= held_out <= count - 3:
-        raise UsageError(f"{held_out} of {count:,} pairs cannot be held out")
+        raise UsageError(
+            f"{held_out} of {count:,} pairs cannot be held out: 2 are needed to measure on, 3 to train with"
+        )
     return held_out
 
 
@@ -142,38 +221,3 @@ def _curve(x: Any, y: Any, kept: Pairs, prior: Linear | None, whole: Fit, seed: 
         fitted = whole if part == 1 else fit(x[order[:count]], y[order[:count]], prior, chosen=whole.chosen)
         points.append(measures.point(count, fitted.linear, kept))
     return points
-
-
-def _header(
-    pairs: Pairs,
-    fitted: Fit,
-    prior: Projection | None,
-    seed: int,
-    held_out: int,
-    report: Report,
-    verdict: Verdict,
-    provenance: Provenance,
-) -> dict[str, Any]:
-    return {
-        "method": {
-            "name": METHOD if prior is None else "ridge correction of a prior",
-            "penalty": fitted.penalty,
-            "blend": None if fitted.chosen is None else fitted.chosen.blend._asdict(),
-            "prior": None if prior is None else prior.checksum,
-        },
-        "pairs": {
-            "count": len(pairs),
-            "held_out": held_out,
-            "dropped": pairs.dropped,
-            "chosen": provenance.chosen,
-            "seed": seed,
-            "sha256": pairs.sha256,
-            "corpus": provenance.corpus,
-            "language": provenance.language,
-        },
-        "licences": {"pairs": provenance.pairs_licence, "weights": provenance.weights_licence},
-        "report": report.to_json(),
-        "verdict": verdict.to_json(),
-        "created_at": provenance.created_at,
-        "tool": f"vexarrow {__version__}",
-    }
