@@ -598,6 +598,19 @@ def test_records_of_other_tools_are_read(server: Server, name: str, payload: dic
     assert batch.column("source_store").to_pylist() == ["qdrant"]
 
 
+def test_points_of_qdrant_migration_have_their_own_ids_and_are_replaced_by_ours(server: Server, name: str) -> None:
+    create(server, name)
+    identity = str(uuid.uuid5(uuid.NAMESPACE_URL, "doc-1"))
+    put(server, name, {"id": identity, "payload": {"__id__": "doc-1", "document": "theirs", "page": 3}})
+    (batch,) = read(spot(server, name))
+    found = {one: records.storage(batch.column(one)).to_pylist() for one in ("id", "text", "metadata")}
+    assert found == {"id": ["doc-1"], "text": ["theirs"], "metadata": ['{"page":3}']}
+    dim = records.dim(batch)
+    assert write(spot(server, name), samples.batch({"id": ["doc-1"], "text": ["ours"]}, dim=dim)) == []
+    (batch,) = read(spot(server, name))
+    assert (batch.column("id").to_pylist(), batch.column("text").to_pylist()) == (["doc-1"], ["ours"])
+
+
 def test_options_say_where_fields_are(server: Server, name: str) -> None:
     create(server, name)
     put(server, name, {"id": 1, "payload": {"body": "t", "a.b": "n", "key": "k", "more": {"x": 1}}}, {"id": 2})
