@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from ._bulk import Bulk
+from vexarrow.process import settle
+
 from ._helper import SLOTS, put_batch, serve
 from ._lines import BOM, LineFile
 
 
 def main() -> None:
     """Answer with the batch of the lines, or with none when one of them is unusual."""
+    settle()
+    from ._bulk import Bulk
+
     *slots, path = sys.argv[1:]
     bulk = Bulk()
     with LineFile(path) as file:

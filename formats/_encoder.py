@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from vexarrow.lines import encode
+from vexarrow.process import settle
 
 from ._helper import SLOTS, put_bytes, read_batch, serve
 
 
 def main() -> None:
     """Answer with the lines of a batch whose records JSON can hold."""
+    settle()
+    from vexarrow.lines import encode
 
     def work(words: list[str], slot: int) -> int:
         return put_bytes(slot, encode(read_batch(slot)))

@@ -24,7 +24,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 from vexarrow.files import compression
 from vexarrow.location import STANDARD_STREAM, is_url
-from vexarrow.process import settle
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -146,7 +145,6 @@ def serve(slots: list[int], work: Callable[[list[str], int], int | None]) -> Non
     """In the process: answer requests until its input ends. `work` gets the words and the slot, and says how many bytes
     of the slot are the answer, or None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settle()
     sys.stdout.buffer.write(STARTED)
     sys.stdout.flush()
     for request in sys.stdin:

@@ -21,6 +21,7 @@ somebody who forges records on purpose use `file_sha256` and a signature.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any
@@ -36,7 +37,6 @@ from vexarrow.jsontext import Malformed, canonical, canonical_all
 PREFIX = "sum-sha256:"
 _BLOCK = 1 << 14
 _RAW = pa.large_binary()
-_NULL, _COLON, _NOTHING = (pa.scalar(text, _RAW) for text in (b"-", b":", b""))
 
 
 class ContentDigest:
@@ -85,20 +85,25 @@ def record_bytes(batch: pa.RecordBatch) -> Iterator[memoryview]:
     names = sorted(name for name in batch.schema.names if name.startswith(records.EXTRA_VECTORS))
     columns.extend(pa.array(_further(name, batch.column(name)), type=_RAW) for name in names)
     # All in one buffer by Arrow, so that Python has nothing to do for a record but to ask for its hash.
-    whole = pc.binary_join_element_wise(*columns, _NOTHING)
+    whole = pc.binary_join_element_wise(*columns, _constant(b""))
     _, offsets, data = whole.buffers()
     bounds = np.frombuffer(offsets, dtype=np.int64, count=len(whole) + 1).tolist()
     view = memoryview(data)
     return (view[start:end] for start, end in pairwise(bounds))
 
 
+@cache
+def _constant(raw: bytes) -> pa.Scalar:
+    return pa.scalar(raw, _RAW)
+
+
 def _net(column: pa.Array) -> pa.Array | pa.Scalar:
     """Each value as a netstring without its comma, null as "-"; one value for all where it is the same."""
     if column.null_count == len(column):
-        return _NULL
+        return _constant(b"-")
     raw = column.cast(_RAW)
     sizes = pc.binary_length(raw).cast(pa.string()).cast(_RAW)
-    return pc.binary_join_element_wise(sizes, raw, _COLON).fill_null(_NULL)
+    return pc.binary_join_element_wise(sizes, raw, _constant(b":")).fill_null(_constant(b"-"))
 
 
 def _documents(column: pa.Array) -> pa.Array:
@@ -136,12 +141,12 @@ def _vectors(column: pa.FixedSizeListArray) -> tuple[pa.Array | pa.Scalar, pa.Ar
     """What stands before the bytes of each vector, and these bytes."""
     matrix = records.matrix(column)
     if not matrix.shape[1] or column.null_count == len(column):
-        return _NULL, _NOTHING
+        return _constant(b"-"), _constant(b"")
     head, values = pa.scalar(b"%d:" % (4 * matrix.shape[1]), _RAW), _rows(matrix.astype("<f4", copy=False))
     if not column.null_count:
         return head, values
     present = column.is_valid()
-    return pc.if_else(present, head, _NULL), pc.if_else(present, values, _NOTHING)
+    return pc.if_else(present, head, _constant(b"-")), pc.if_else(present, values, _constant(b""))
 
 
 def _rows(matrix: NDArray[Any]) -> pa.Array:

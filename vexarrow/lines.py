@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ _INTEGER = r"\A-?(0|[1-9][0-9]*)\z"
 _ESCAPED = r'["\\\x00-\x1f]'
 _VERBATIM = ('{"id":', '{"created_at":', '{"dims":')
 _TEXT = pa.large_string()
-_NOTHING, _QUOTE, _NULL = (pa.scalar(text, _TEXT) for text in ("", '"', "null"))
 
 
 def lines(batch: pa.RecordBatch) -> tuple[list[bytes], list[Reject]]:
@@ -63,7 +63,7 @@ def _vectors(column: pa.FixedSizeListArray) -> list[bytes]:
 
 def _before(batch: pa.RecordBatch) -> list[bytes]:
     """What comes before each vector."""
-    return _joined(batch.num_rows, {"id": _ids(batch), "text": _quoted(batch.column("text")), "vector": _NOTHING})
+    return _joined(batch.num_rows, {"id": _ids(batch), "text": _quoted(batch.column("text")), "vector": _constant("")})
 
 
 def _after(batch: pa.RecordBatch) -> list[bytes]:
@@ -73,13 +73,13 @@ def _after(batch: pa.RecordBatch) -> list[bytes]:
     times = pa.array(timestamps.texts(batch.column("created_at")), type=_TEXT)
     members = {
         "model": _repeated(batch.column("model")),
-        "dims": pc.if_else(vectors.is_valid(), length, _NULL) if vectors.null_count else length,
+        "dims": pc.if_else(vectors.is_valid(), length, _constant("null")) if vectors.null_count else length,
         "namespace": _repeated(batch.column("namespace")),
         "metadata": _documents(batch.column("metadata")),
-        "created_at": pc.binary_join_element_wise(_QUOTE, times, _QUOTE, _NOTHING).fill_null(_NULL),
+        "created_at": _bare_quoted(times).fill_null(_constant("null")),
         "source_store": _repeated(batch.column("source_store")),
         "modality": _repeated(batch.column("modality").fill_null("text")),
-        "score": _NULL if scores.null_count == len(scores) else _dumped(scores),
+        "score": _constant("null") if scores.null_count == len(scores) else _dumped(scores),
         "vex_version": _repeated(batch.column("vex_version").fill_null(records.VMIG_VERSION)),
     }
     return _joined(batch.num_rows, members, ",", "}\n")
@@ -99,32 +99,42 @@ def _joined(rows: int, members: dict[str, Any], start: str = "{", end: str = "")
     text = text[:-1] + end
     if not parts:
         return [text.encode()] * rows
-    joined = pc.binary_join_element_wise(*parts, pa.scalar(text, _TEXT), _NOTHING)
+    joined = pc.binary_join_element_wise(*parts, pa.scalar(text, _TEXT), _constant(""))
     joined.validate(full=True)
     encoded: list[bytes] = joined.view(pa.large_binary()).to_pylist()
     return encoded
 
 
+@cache
+def _constant(text: str) -> pa.Scalar:
+    return pa.scalar(text, _TEXT)
+
+
 def _quoted(column: pa.Array) -> pa.Array | pa.Scalar:
     """Texts as JSON strings."""
     if column.null_count == len(column):
-        return _NULL
+        return _constant("null")
     column = column.cast(_TEXT)
-    quoted = pc.binary_join_element_wise(_QUOTE, column, _QUOTE, _NOTHING)
+    quoted = _bare_quoted(column)
     odd = pc.match_substring_regex(column, _ESCAPED).fill_null(False)
     if odd.true_count:
         quoted = pc.replace_with_mask(quoted, odd, _dumped(column.filter(odd)))
-    return quoted.fill_null(_NULL)
+    return quoted.fill_null(_constant("null"))
+
+
+def _bare_quoted(column: pa.Array) -> pa.Array:
+    """Texts that need no escapes between quotes."""
+    return pc.binary_join_element_wise(_constant('"'), column, _constant('"'), _constant(""))
 
 
 def _repeated(column: pa.Array) -> pa.Array | pa.Scalar:
     """Texts of which many are the same as JSON strings."""
     if column.null_count == len(column):
-        return _NULL
+        return _constant("null")
     known = column.dictionary_encode()
     if len(known.dictionary) == 1 and not column.null_count:
         return _quoted(known.dictionary)[0]
-    return _quoted(known.dictionary).take(known.indices).fill_null(_NULL)
+    return _quoted(known.dictionary).take(known.indices).fill_null(_constant("null"))
 
 
 def _dumped(column: pa.Array) -> pa.Array:
@@ -135,11 +145,11 @@ def _documents(column: pa.Array) -> pa.Array | pa.Scalar:
     """JSON texts as they are, each on one line."""
     texts = records.storage(column).cast(_TEXT)
     if texts.null_count == len(texts):
-        return _NULL
+        return _constant("null")
     if pc.any(pc.match_substring_regex(texts, "[\\r\\n]")).as_py():
         # Outside of strings a line break is white space, and within them JSON has none.
         texts = pc.replace_substring_regex(texts, "[\\r\\n]", " ")
-    return texts.fill_null(_NULL)
+    return texts.fill_null(_constant("null"))
 
 
 def _ids(batch: pa.RecordBatch) -> pa.Array:
