@@ -76,9 +76,10 @@ _OPTIONS = (
     Option(
         ("https",),
         "true or false: TLS; else as the URL says, and for qdrant:// with a key where the host is not this one",
+        flag=True,
     ),
     Option(("vector-name",), "which of several vectors is the vector of a record"),
-    Option(("auto-create",), "false: do not create a collection that is missing", side="sink"),
+    Option(("auto-create",), "false: do not create a collection that is missing", flag=True, side="sink"),
     *FIELD_OPTIONS,
     *PATIENCE,
 )

@@ -79,7 +79,9 @@ _OPTIONS = (
     ),
     Option(("timeout",), "seconds to wait for a lock that another process holds", default="10"),
     Option(("batch-size",), "accepted for the original tool's sake; the run's batches decide", side="sink"),
-    Option(("skip-graph",), "accepted for the original tool's sake; graph edges are never built", side="sink"),
+    Option(
+        ("skip-graph",), "accepted for the original tool's sake; graph edges are never built", flag=True, side="sink"
+    ),
 )
 
 connector = Connector(

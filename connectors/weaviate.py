@@ -97,7 +97,7 @@ _OPTIONS = (
         default="url",
         side="sink",
     ),
-    Option(("auto-create",), "false forbids to create the collection", default="true", side="sink"),
+    Option(("auto-create",), "false forbids to create the collection", default="true", flag=True, side="sink"),
     *FIELD_OPTIONS,
     *PATIENCE,
 )

@@ -206,9 +206,9 @@ class Option:
     """One option of a connector or format, e.g. `--db`.
 
     `names`: the option's name and its aliases, without dashes, the first is canonical. `env`: environment variables
-    that stand in, in this order. `flag`: takes no value. `secret`: never shown. `side`: "source", "sink" or "both".
-    `shared`: means both sides where it names none. `says`: the word by which messages name the place with the value
-    where no URI names it, e.g. "collection"; "at" of an address, which is only shown where a user has given it.
+    that stand in, in this order. `flag`: takes no value, or true or false. `secret`: never shown. `side`: "source",
+    "sink" or "both". `shared`: means both sides where it names none. `says`: the word by which messages name the place
+    with the value where no URI names it, e.g. "collection"; "at" of an address, shown only where a user has given it.
     """
 
     names: tuple[str, ...]

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from vexarrow.protocols import Connector, Format
 
 FROM, TO = "from-", "to-"
+# What may follow a flag, and means this.
+_WORDS = {"true": "true", "yes": "true", "1": "true", "false": "false", "no": "false", "0": "false"}
 Given = dict[str, str]
 
 
@@ -47,18 +49,22 @@ def _split(args: list[str], own: dict[str, Any]) -> tuple[list[str], Given]:
         elif "=" in word:
             given[_known(name, own)] = value
         else:
-            given[_known(name, own)], at = _value(args, at, name)
+            given[_known(name, own)], at = _value(args, at, name, own)
         at += 1
     return rest, given
 
 
-def _value(args: list[str], at: int, name: str) -> tuple[str, int]:
-    """The value of an option and where it ends. As in the original tool, one followed by another option is "true"."""
+def _value(args: list[str], at: int, name: str, own: Iterable[str]) -> tuple[str, int]:
+    """The value of an option and where it ends. A flag may be followed by true or false, as in the original tool.
+    Raises UsageError where a value is missing."""
     following = args[at + 1] if at + 1 < len(args) else None
-    if following is None or following.startswith("--"):
-        return "true", at
-    if _is_flag(name.removeprefix("--")) and following.lower() not in ("true", "false"):
-        return "true", at
+    if following is not None and (following.startswith("--") or following in own):
+        following = None
+    if _is_flag(name.removeprefix("--")):
+        word = _WORDS.get((following or "").lower())
+        return ("true", at) if word is None else (word, at + 1)
+    if following is None:
+        raise UsageError(f"{name} needs a value: {name} VALUE, or {name}=VALUE where it begins with --")
     return following, at + 1
 
 
