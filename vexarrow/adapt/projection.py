@@ -165,11 +165,12 @@ class Projection:
         dtype('float32')
         """
         rows = self._rows(vectors)
-        lengths = kernel.inverse_lengths(rows)
-        bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
+        scales = np.empty(len(rows), np.float32)
+        made = kernel.project(rows, self.weight, self.bias, scales=scales)
+        bad = np.flatnonzero(~np.isfinite(scales) | (scales == 0))
         if len(bad):
             raise DataError(f"{len(bad):,} of {len(rows):,} vectors are zero or not finite, the first is row {bad[0]}")
-        return kernel.project(rows, self.weight, self.bias)
+        return made
 
     def leverage(self, vectors: Any) -> Matrix | None:
         """How far each row lies from what was trained on, n numbers; None where the file does not say."""
