@@ -16,6 +16,7 @@ import orjson
 import pyarrow as pa
 
 from vexarrow import records
+from vexarrow.jsontext import loads_all
 from vexarrow.lines import line
 from vexarrow.protocols import Reject
 
@@ -118,9 +119,10 @@ def _json_texts(column: pa.Array, *, trusted: bool) -> tuple[pa.Array, pa.Array 
     if trusted:
         return texts, None
     values = texts.to_pylist()
-    good = [text is None or _is_object(text) for text in values]
-    if all(good):
+    known = loads_all([text for text in values if text is not None])
+    if known is not None and all(value.__class__ is dict for value in known):
         return texts, None
+    good = [text is None or _is_object(text) for text in values]
     base = [text if ok else None for text, ok in zip(values, good, strict=True)]
     stray = [None if ok else orjson.dumps({"metadata": text}).decode() for text, ok in zip(values, good, strict=True)]
     return pa.array(base, type=pa.string()), pa.array(stray, type=pa.string())

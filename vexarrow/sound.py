@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vexarrow import records
+from vexarrow.jsontext import Malformed, loads_all, members
 from vexarrow.protocols import Reject
 
 
@@ -75,18 +75,13 @@ def malformed(batch: pa.RecordBatch) -> list[Reject]:
 
 def _malformed(column: pa.Array) -> list[int]:
     texts = [] if column.null_count == len(column) else column.to_pylist()
-    given = [text for text in texts if text is not None]
-    try:
-        if len(orjson.loads("[" + ",".join(given) + "]")) == len(given):
-            return []
-    except orjson.JSONDecodeError:
-        pass  # one of them is not, or holds what orjson does not read: look at each
+    if loads_all([text for text in texts if text is not None]) is not None:
+        return []
+    # One of them is not, or holds what orjson does not read: look at each.
     return [row for row, text in enumerate(texts) if text is not None and not _is_json(text)]
 
 
 def _is_json(text: str) -> bool:
-    from vexarrow.jsontext import Malformed, members
-
     try:
         members(text)
     except Malformed:
