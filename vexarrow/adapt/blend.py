@@ -16,55 +16,81 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float64]
     Rows = NDArray[np.intp]
 
-SHRINK_LESS = 3.0  # the penalty of the best cosine shrinks too much for retrieval
 FOLDS = 4
 FEWEST_FOLDED = 40
 MOST_FOLDED = 2500  # pairs of a cross-validation; of more, some chosen by chance
 
 
 class Blend(NamedTuple):
-    """`ridge` of the ridge map and 1 - `ridge` of the Procrustes map, times `scale`."""
+    """`ridge` of the ridge map and 1 - `ridge` of the Procrustes map, times `scale`.
+
+    `shrink`: the penalty of the ridge map, as a part of the one of the best cosine, which shrinks too much for most
+    retrieval. `whole`: where there are fewer pairs than dimensions, the Procrustes map turns the directions in which no
+    two pairs differ as well, to anywhere: that keeps the neighbourhoods of the source; else they are lost.
+    """
 
     ridge: float
-    scale: float
+    scale: float = 1.0
+    shrink: float = 1 / 3
+    whole: bool = False
 
 
-USUAL = Blend(0.5, 1.0)
-RIDGE = Blend(1.0, 1.0)
+USUAL = Blend(0.5)
+RIDGE = Blend(1.0)
+PROCRUSTES = Blend(0.0)
 # Where Procrustes weighs more, longer results cost more cosine than they bring neighbours.
 BLENDS = (
     USUAL,
-    Blend(0.0, 1.0),
-    Blend(0.33, 1.0),
-    Blend(0.67, 1.0),
-    Blend(0.8, 1.0),
-    *(Blend(r, 1.2) for r in (0.5, 0.67, 0.8)),
+    *(Blend(ridge) for ridge in (0.0, 0.33, 0.67, 0.8)),
+    *(Blend(ridge, 1.2) for ridge in (0.5, 0.67, 0.8)),
+    *(Blend(ridge, shrink=1.0) for ridge in (0.8, 1.0)),
+    *(Blend(ridge, whole=True) for ridge in (0.0, 0.33, 0.5, 0.67)),
 )
 
 
 class Maps:
-    """The two maps, along the axes: [r, d_out] each."""
+    """The two maps on a basis of the source space: first the axes of the pairs, then the rest of it, if there is one.
+
+    `basis` is [d_in, b].
+    """
 
     def __init__(self, axes: Axes, cross: Matrix, penalty: float) -> None:
-        self._ridge = cross / (axes.values + penalty / SHRINK_LESS * axes.unit)[:, None]
-        self._procrustes = _procrustes(cross, float(axes.values.sum()))
+        self._axes, self._cross, self._penalty = axes, cross, penalty
+        self._polar, self._length = _polar(cross, float(axes.values.sum()))
+        rest = min(len(axes.vectors), cross.shape[1]) - len(axes.values)
+        self._rest = _apart(self._polar.T, rest).T  # [rest, d_out]
+        self.basis = np.hstack([axes.vectors, _apart(axes.vectors, rest)])
 
     def blended(self, blend: Blend) -> Matrix:
-        """Their sum as the blend says."""
-        mixed: Matrix = blend.scale * (blend.ridge * self._ridge + (1 - blend.ridge) * self._procrustes)
-        return mixed
+        """Their sum as the blend says, [b, d_out]."""
+        weight = (1 - blend.ridge) * self._length
+        mixed = weight * self._polar
+        if blend.ridge:
+            shrunk = self._axes.values + blend.shrink * self._penalty * self._axes.unit
+            mixed += blend.ridge * (self._cross / shrunk[:, None])
+        rest = weight * self._rest if blend.whole else np.zeros_like(self._rest)
+        whole: Matrix = blend.scale * np.vstack([mixed, rest])
+        return whole
 
 
-def _procrustes(cross: Matrix, spread: float) -> Matrix:
-    """The semi-orthogonal map along the axes that turns X to Y best, times the scale that fits best.
+def _polar(cross: Matrix, spread: float) -> tuple[Matrix, float]:
+    """The semi-orthogonal map along the axes that turns X to Y best, and the length that fits best.
 
     That is the polar factor of V'X'Y, by its Gram matrix: an SVD of it takes three times as long.
     """
     squares, left = np.linalg.eigh(cross @ cross.T)
     kept = squares > LOST * squares[-1]
     lengths = np.sqrt(squares[kept])
-    turned: Matrix = (float(lengths.sum()) / spread) * ((left[:, kept] / lengths) @ (left[:, kept].T @ cross))
-    return turned
+    return (left[:, kept] / lengths) @ (left[:, kept].T @ cross), float(lengths.sum()) / spread
+
+
+def _apart(columns: Matrix, count: int) -> Matrix:
+    """`count` orthonormal columns [d, count] that are orthogonal to these [d, r] orthonormal ones, always the same."""
+    drawn = np.random.default_rng(0).standard_normal((len(columns), max(count, 0)))
+    for _ in range(2):  # once leaves the rounding of a long sum
+        drawn -= columns @ (columns.T @ drawn)
+    apart: Matrix = np.linalg.qr(drawn)[0]
+    return apart
 
 
 class Chosen(NamedTuple):
@@ -78,7 +104,7 @@ def choose_blend(x: Matrix, y: Matrix, penalty: float, seed: int = 0) -> Chosen:
     """The blend whose maps, each trained without the rows that it is judged by, find the most native neighbours: half
     of them among projected rows, half with native rows as queries.
 
-    The usual one, unless another is better by more than the standard error, or when there are too few rows to tell.
+    The usual one, unless another is better by more than half of the standard error, or when there are too few rows to tell.
     """
     order = np.random.default_rng(seed).permutation(len(x))[:MOST_FOLDED]
     if len(order) < FEWEST_FOLDED:
@@ -90,7 +116,7 @@ def choose_blend(x: Matrix, y: Matrix, penalty: float, seed: int = 0) -> Chosen:
     better = found - found[0]
     error = better.std(1) / np.sqrt(better.shape[1])
     best = int(np.argmax(better.mean(1)))
-    best = best if better[best].mean() > error[best] else 0
+    best = best if better[best].mean() > error[best] / 2 else 0
     cosines = np.mean([one.cosines for one in judged], axis=0)
     return Chosen(BLENDS[best], float(cosines[best] - cosines[-1]))
 
@@ -107,7 +133,7 @@ def _judge(x: Matrix, y: Matrix, train: Rows, test: Rows, penalty: float) -> _Ju
     mean_x, mean_y = x[train].mean(0), y[train].mean(0)
     axes = Axes.of(x[train] - mean_x)
     maps = Maps(axes, axes.rows.T @ (y[train] - mean_y), penalty)
-    along = (x[test] - mean_x) @ axes.vectors
+    along = (x[test] - mean_x) @ maps.basis
     native = y[test].astype(np.float32)
     count = min(NEIGHBOURS, len(test) // 4)
     known = nearest(native, native, count, but_self=True)

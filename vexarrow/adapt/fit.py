@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vexarrow.adapt.axes import Axes
-from vexarrow.adapt.blend import SHRINK_LESS, Chosen, Maps, choose_blend
+from vexarrow.adapt.blend import RIDGE, Chosen, Maps, choose_blend
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,8 +82,9 @@ def fit(x: Matrix, y: Matrix, prior: Linear | None = None, *, chosen: Chosen | N
     cosine = choice.cosine(penalty)
     if prior is None:
         chosen = chosen or choose_blend(x, y, penalty, seed)
-        cosine = choice.cosine(penalty / SHRINK_LESS) + chosen.gain
-        weight = axes.vectors @ Maps(axes, cross, penalty).blended(chosen.blend)
+        cosine = choice.cosine(penalty * RIDGE.shrink) + chosen.gain
+        maps = Maps(axes, cross, penalty)
+        weight = maps.basis @ maps.blended(chosen.blend)
     else:
         chosen = None
         weight = axes.vectors @ (cross / (axes.values + penalty * axes.unit)[:, None])
