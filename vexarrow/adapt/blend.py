@@ -104,7 +104,7 @@ def choose_blend(x: Matrix, y: Matrix, penalty: float, seed: int = 0) -> Chosen:
     """The blend whose maps, each trained without the rows that it is judged by, find the most native neighbours: half
     of them among projected rows, half with native rows as queries.
 
-    The usual one, unless another is better by more than half of the standard error, or when there are too few rows to tell.
+    The usual one, unless another is better by more than half the standard error, or when there are too few rows.
     """
     order = np.random.default_rng(seed).permutation(len(x))[:MOST_FOLDED]
     if len(order) < FEWEST_FOLDED:
