@@ -24,15 +24,17 @@ from collections.abc import Iterator
 from functools import cache
 from hashlib import sha256
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from vexarrow import records
 from vexarrow.jsontext import Malformed, canonical, canonical_all
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PREFIX = "sum-sha256:"
 _BLOCK = 1 << 14
