@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +117,8 @@ def _trust(url: str, parameters: Mapping[str, str]) -> dict[str, str]:
     trusted = {"sslmode": "verify-full"}
     named = known.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")
     if not named and not Path("~/.postgresql/root.crt").expanduser().exists():
+        import ssl
+
         trusted["sslrootcert"] = ssl.get_default_verify_paths().cafile or "system"
     return trusted
 
