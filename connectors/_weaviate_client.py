@@ -38,6 +38,8 @@ _PASSING = re.compile(
     re.I,
 )
 _DENIED = re.compile(r"^extract auth:|\bunauthorized\b|\bforbidden\b", re.I)
+# What is said of an object that the key may not write. The words of a record may be in such a message, so it is narrow.
+_FORBIDDEN = re.compile(r"^(\w+: )?authorization, forbidden action:", re.I)
 TOO_LARGE = re.compile(r"larger than max|maximum results|message too large", re.I)
 
 
@@ -150,11 +152,12 @@ class Client:
         )
         self._lines = [_Line(_channel(self.address))]
         self._lock = threading.Lock()
+        self._class: str | None = None
 
     @property
     def collection(self) -> str:
-        """The name of the class."""
-        return self.address.collection
+        """The name of the class; of an alias, as soon as its schema was seen, that of the class behind it."""
+        return self._class or self.address.collection
 
     # -- REST ---------------------------------------------------------------------------------------------
 
@@ -164,6 +167,8 @@ class Client:
             found: dict[str, Any] = self.rest("GET", f"/v1/schema/{quote(self.collection)}")
         except NotFound:
             return None
+        # An alias stands for its class in this request and in those of gRPC, but not where a schema is changed.
+        self._class = str(found["class"])
         return found
 
     def rest(self, method: str, path: str, body: object = None) -> Any:
@@ -264,6 +269,11 @@ def _channel(address: Address) -> Any:
 def passing(message: str) -> bool:
     """Whether an error of one record may be gone at the next try."""
     return bool(_PASSING.search(message))
+
+
+def forbidden(message: str) -> bool:
+    """Whether an error of one record is about the key and not about the record."""
+    return bool(_FORBIDDEN.match(message))
 
 
 def _pushback(error: Any) -> float | None:

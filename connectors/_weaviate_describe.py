@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from vexarrow.errors import Refused
 from vexarrow.location import Location
 from vexarrow.protocols import Description
 
-from ._weaviate_client import Client
+from ._weaviate_client import TOO_LARGE, Client
 from ._weaviate_requests import search
 from ._weaviate_schema import READABLE, STORE, Layout
 from ._weaviate_wire import messages
@@ -25,9 +26,7 @@ class Probe:
         self.dims: dict[str, int] = {}
         columns = {name: f"multi:{name}" if multi else f"vector:{name}" for name, multi in layout.vectors.items()}
         for tenant in tenants[:3]:
-            request = search(client.collection, layout, tenant=tenant, after="", limit=_PROBED)
-            reply = client.requests.call(lambda request=request: client.call("Search", request))  # type: ignore[misc]
-            for one in reply.results:
+            for one in _first(client, layout, tenant):
                 self._see(one.metadata, main, columns)
 
     def _see(self, meta: Any, main: str, columns: dict[str, str]) -> None:
@@ -44,6 +43,22 @@ class Probe:
                 self.dims.setdefault(
                     column, int.from_bytes(data[:2], "little") if column[:1] == "m" else len(data) // 4
                 )
+
+
+def _first(client: Client, layout: Layout, tenant: str) -> Sequence[Any]:
+    """The vectors of the first objects, without properties; fewer where an answer has no room for them."""
+    request = search(client.collection, layout, tenant=tenant, after="", limit=_PROBED)
+    request.ClearField("properties")
+    request.properties.SetInParent()  # none of them
+    while True:
+        try:
+            found: Sequence[Any] = client.requests.call(lambda: client.call("Search", request)).results
+        except Refused as error:
+            if request.limit == 1 or not TOO_LARGE.search(str(error)):
+                raise
+            request.limit = max(1, request.limit // 5)
+        else:
+            return found
 
 
 def described(client: Client, layout: Layout, location: Location, tenants: Sequence[str] | None = None) -> Description:

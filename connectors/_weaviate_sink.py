@@ -11,14 +11,14 @@ import pyarrow as pa
 
 from vexarrow import records
 from vexarrow.delivery import Rows, by_size, deliver, last_of_each
-from vexarrow.errors import NotFound, SchemaError, TransientError, UsageError
+from vexarrow.errors import AccessError, NotFound, Refused, SchemaError, TransientError, UsageError
 from vexarrow.ids import ORIGINAL_ID, SCHEMES
 from vexarrow.location import Location
 from vexarrow.metrics import metric
 from vexarrow.payload import HIDDEN
 from vexarrow.protocols import Description, Reject
 
-from ._weaviate_client import TENANT, Client, passing
+from ._weaviate_client import TENANT, Client, forbidden, passing
 from ._weaviate_describe import described
 from ._weaviate_pack import Objects
 from ._weaviate_schema import OURS, STORE, Layout, named_vectors, new_class, prop
@@ -27,7 +27,9 @@ from ._weaviate_schema import OURS, STORE, Layout, named_vectors, new_class, pro
 REQUEST_BYTES, REQUEST_ROWS = 8 << 20, 1000
 _FEWEST = 100
 _LASTING = re.compile(
-    r"invalid|not a valid|no such prop|dimensions do not match|with length|reserved|does not have", re.I
+    r"invalid|not a valid|no such prop|dimensions do not match|with length|lengths don't match|wrong size|reserved|"
+    r"does not have",
+    re.I,
 )
 
 
@@ -188,13 +190,12 @@ class ClassSink:
 
 
 class _Sending:
-    """The requests of a batch: what of each is still to be sent, and what was refused."""
+    """The requests of a batch, and what of them was refused."""
 
     def __init__(self, client: Client, objects: Objects, rows: Sequence[int]) -> None:
         self._client = client
         self._objects = objects
         self._rows = rows
-        self._left: dict[tuple[int, int], list[int]] = {}
         self._rejects: dict[int, Reject] = {}
 
     @property
@@ -203,24 +204,29 @@ class _Sending:
         return list(self._rejects.values())
 
     def send(self, part: Rows) -> None:
-        """One request. Raises TransientError when the server could not take some objects at the moment; then only
-        these are sent at the next try."""
-        key = (part.start, part.stop)
-        rows = self._left.setdefault(key, [self._rows[at] for at in part])
-        reply = self._client.call("BatchObjects", self._objects.request(rows))
-        again = []
-        for error in reply.errors:
-            if passing(error.error) and not _LASTING.search(error.error):
-                again.append((rows[error.index], error.error))
+        """One request, and what is left of it until an answer has no error: of objects that a shard did not take a
+        server names the first alone, so only then are all of them there. Raises AccessError when the key may not write,
+        TransientError when another try may succeed, Refused when it is not known which object is at fault."""
+        rows = [self._rows[at] for at in part]
+        while rows := [row for row in rows if row not in self._rejects]:
+            errors = self._client.call("BatchObjects", self._objects.request(rows)).errors
+            if not errors:
+                return
+            self._judge(rows, errors)
+
+    def _judge(self, rows: Sequence[int], errors: Sequence[Any]) -> None:
+        """Reject the objects that are at fault themselves."""
+        place, others = self._client.place, []
+        for error in errors:
+            said = self._client.hidden(error.error)
+            if forbidden(error.error):
+                raise AccessError(f"{place}: the key may not write: {said}")
+            if _LASTING.search(error.error):
+                self._rejects[rows[error.index]] = Reject("refused", f"{place}: {said}", row=rows[error.index])
             else:
-                row = rows[error.index]
-                self._rejects[row] = Reject(
-                    "refused", f"{self._client.place}: {self._client.hidden(error.error)}", row=row
-                )
-        self._left[key] = sorted(row for row, _ in again)
-        if again:
-            said = self._client.hidden(again[0][1])
-            raise TransientError(f"{self._client.place}: {len(again)} objects were not taken: {said}")
+                others.append((passing(error.error), said))
+        for again, said in sorted(others, reverse=True):
+            raise (TransientError if again else Refused)(f"{place}: objects were not taken: {said}")
 
 
 def _choice(location: Location, name: str, known: Sequence[str]) -> str:

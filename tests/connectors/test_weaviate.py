@@ -54,6 +54,7 @@ pytestmark = [
 NPM = Path(os.environ.get("VEX_NPM_DIR") or Path(__file__).parents[2] / ".cache" / "npm-vex").resolve()
 KEY = "a-key-that-nobody-may-see"
 UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
+NO_INDEX: dict[str, Any] = {"vectorizer": "none", "vectorIndexConfig": {"skip": True}}  # takes any dimension
 NPM_CLASS = {
     "vectorizer": "none",
     "vectorIndexConfig": {"distance": "cosine"},
@@ -82,6 +83,7 @@ def emulator(faulty: Weaviate) -> Iterator[Emulator]:
     yield faulty.emulator
     faulty.emulator.faults.calls.clear()
     faulty.emulator.faults.objects.clear()
+    faulty.emulator.faults.shards.clear()
     faulty.emulator.faults.seen.clear()
 
 
@@ -828,15 +830,13 @@ def test_reading_goes_on_after_every_page_of_every_partition(
     assert in_any_order(facts(batches, verbatim=False)) == expected(samples.many(40))
 
 
-def test_reading_goes_on_between_the_dimensions_of_a_page(faulty: Weaviate, emulator: Emulator) -> None:
+def test_reading_goes_on_between_the_dimensions_of_a_page(server: Weaviate, name: str) -> None:
     """An index that is not built takes vectors of several lengths."""
-    name = next(fresh(faulty))
-    create(faulty, name, vectorizer="none")
+    create(server, name, **NO_INDEX)
     for at in range(12):
-        emulator.store.classes[name].shards[""].dims.clear()
         vector = {} if at % 4 == 3 else {"vector": [1.0] * (2 + at % 4)}
-        insert(faulty, name, {"id": str(uuid.UUID(int=at + 1)), **vector})
-    with spot(faulty, name).source().source(Selection()) as source:
+        insert(server, name, {"id": str(uuid.UUID(int=at + 1)), **vector})
+    with spot(server, name).source().source(Selection()) as source:
         (part,) = source.partitions(1)
         for rows in (1, 3, 5, 100):
             whole = resumed_everywhere(source, part, rows)
@@ -844,24 +844,22 @@ def test_reading_goes_on_between_the_dimensions_of_a_page(faulty: Weaviate, emul
             assert sum(page.batch.column("vector").null_count for page in whole) == 3
 
 
-def several_dimensions(server: Weaviate, emulator: Emulator, name: str, numbers: Sequence[int]) -> None:
+def several_dimensions(server: Weaviate, name: str, numbers: Sequence[int]) -> None:
     """Objects of vectors of 2, 3 and 4 dimensions in turn."""
     for at in numbers:
-        emulator.store.classes[name].shards[""].dims.clear()
         insert(server, name, {"id": str(uuid.UUID(int=at)), "vector": [1.0] * (2 + at % 3)})
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 100])
 def test_reading_goes_on_in_smaller_pages_between_the_dimensions_of_a_page(
-    faulty: Weaviate, emulator: Emulator, rows: int
+    server: Weaviate, name: str, rows: int
 ) -> None:
-    name = next(fresh(faulty))
-    create(faulty, name, vectorizer="none")
-    several_dimensions(faulty, emulator, name, range(10, 130, 10))
-    with spot(faulty, name).source().source(Selection()) as source:
+    create(server, name, **NO_INDEX)
+    several_dimensions(server, name, range(10, 130, 10))
+    with spot(server, name).source().source(Selection()) as source:
         (part,) = source.partitions(1)
         first, second, _ = pages(source, part, 100)
-        several_dimensions(faulty, emulator, name, range(11, 80, 9))  # meanwhile
+        several_dimensions(server, name, range(11, 80, 9))  # meanwhile
         known = set(first.batch.column("id").to_pylist())
         for page in (first, second):
             known |= set(page.batch.column("id").to_pylist())
@@ -870,16 +868,15 @@ def test_reading_goes_on_in_smaller_pages_between_the_dimensions_of_a_page(
             assert {str(uuid.UUID(int=at)) for at in range(10, 130, 10)} <= ids
 
 
-def test_reading_goes_on_where_the_rest_of_a_page_was_deleted(faulty: Weaviate, emulator: Emulator) -> None:
-    name = next(fresh(faulty))
-    create(faulty, name, vectorizer="none")
-    several_dimensions(faulty, emulator, name, range(1, 7))
-    with spot(faulty, name).source().source(Selection()) as source:
+def test_reading_goes_on_where_the_rest_of_a_page_was_deleted(server: Weaviate, name: str) -> None:
+    create(server, name, **NO_INDEX)
+    several_dimensions(server, name, range(1, 7))
+    with spot(server, name).source().source(Selection()) as source:
         (part,) = source.partitions(1)
         first = next(iter(source.extract(part, rows=6)))
         for at in range(1, 7):
-            rest(faulty, "DELETE", f"/v1/objects/{name}/{uuid.UUID(int=at)}")
-        several_dimensions(faulty, emulator, name, [9])
+            rest(server, "DELETE", f"/v1/objects/{name}/{uuid.UUID(int=at)}")
+        several_dimensions(server, name, [9])
         (last,) = source.extract(part, rows=6, after=first.cursor)
     assert last.batch.column("id").to_pylist() == [str(uuid.UUID(int=9))]
 
@@ -919,6 +916,7 @@ def test_every_type_of_property_becomes_metadata(server: Weaviate, name: str) ->
         {"name": "o", "dataType": ["object"], "nestedProperties": inside},
         {"name": "os", "dataType": ["object[]"], "nestedProperties": inside},
         {"name": "ref", "dataType": [name]},
+        {"name": "phone", "dataType": ["phoneNumber"]},
     ]
     create(server, name, vectorizer="none", properties=properties)
     first, second = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
@@ -928,12 +926,15 @@ def test_every_type_of_property_becomes_metadata(server: Weaviate, name: str) ->
         "os": [{"x": 2.5}],
         "ref": [{"beacon": f"weaviate://localhost/{name}/{second}"}],
     }
+    phone = {"input": "020 1234567", "defaultCountry": "NL"}  # a server adds what it makes of it
     insert(server, name, {"id": second, "vector": [1, 2]})
-    insert(server, name, {"id": first, "vector": [1, 2], "properties": whole})
+    insert(server, name, {"id": first, "vector": [1, 2], "properties": {**whole, "phone": phone}})
     whole_facts = facts(read(spot(server, name)))
     assert {fact.source_store for fact in whole_facts} == {"weaviate"}
     known = {fact.id: fact.metadata for fact in whole_facts}
-    assert json.loads(known[json.dumps(first)] or "") == {**whole, "ref": [f"weaviate://localhost/{name}/{second}"]}
+    kept = json.loads(known[json.dumps(first)] or "")
+    assert kept.pop("phone").items() >= phone.items()
+    assert kept == {**whole, "ref": [f"weaviate://localhost/{name}/{second}"]}
     assert known[json.dumps(second)] is None
 
 
@@ -961,6 +962,16 @@ def test_options_say_where_the_fields_are(server: Weaviate, name: str) -> None:
     (fact,) = found(spot(server, name, asked))
     assert (fact.id, fact.text, fact.namespace) == ('"k1"', "the text", "s")
     assert json.loads(fact.metadata) == {"a": 1, "b": True, "key": "k1"}
+
+
+def test_objects_of_no_fixed_shape_are_read_as_a_whole(server: Weaviate, name: str) -> None:
+    """The properties that a server has found inside of them are those that we ask for."""
+    create(server, name, vectorizer="none")
+    held = [{"o": {"a": 1, "b": [True], "c": {"d": "x"}}}, {"o": {"e": "later"}, "os": [{"q": 1}, {"r": "s"}]}]
+    for at, one in enumerate(held, 1):
+        insert(server, name, {"id": str(uuid.UUID(int=at)), "vector": [1, 2], "properties": one})
+    known = {fact.id: json.loads(fact.metadata or "") for fact in facts(read(spot(server, name)))}
+    assert [known[key] for key in sorted(known)] == held
 
 
 def test_metadata_of_npm_vex_is_verbatim_and_its_empty_texts_are_null(server: Weaviate, name: str) -> None:
@@ -1120,7 +1131,7 @@ def test_requests_are_tried_as_often_as_asked_and_no_more(faulty: Weaviate, emul
     assert len(emulator.faults.calls["BatchObjects"]) == 6
 
 
-def test_single_objects_that_fail_for_a_passing_reason_are_sent_again_alone(
+def test_a_request_is_sent_again_until_no_object_of_it_fails_for_a_passing_reason(
     faulty: Weaviate, emulator: Emulator
 ) -> None:
     name = next(fresh(faulty))
@@ -1129,7 +1140,65 @@ def test_single_objects_that_fail_for_a_passing_reason_are_sent_again_alone(
     assert write(spot(faulty, name), samples.many(50)) == []
     assert found(spot(faulty, name)) == expected(samples.many(50))
     sent = [len(request.objects) for call, request in emulator.faults.seen if call == "BatchObjects"]
-    assert sent == [50, 1, 1]
+    assert sent == [50, 50, 50]
+
+
+@pytest.mark.parametrize(
+    "said", ["store is read-only due to: the disk is full", "load shard: something that we do not know"]
+)
+def test_objects_that_a_shard_did_not_take_are_not_lost_although_the_answer_names_the_first_alone(
+    faulty: Weaviate, emulator: Emulator, said: str
+) -> None:
+    name = next(fresh(faulty))
+    emulator.faults.shards[name] = [said]
+    assert write(spot(faulty, name), samples.many(50)) == []
+    assert found(spot(faulty, name)) == expected(samples.many(50))
+
+
+def test_a_shard_that_is_read_only_is_a_transient_error(server: Weaviate, name: str) -> None:
+    write(spot(server, name), samples.many(3))
+    (shard,) = rest(server, "GET", f"/v1/schema/{name}/shards")
+    where = f"/v1/schema/{name}/shards/{shard['name']}"
+    rest(server, "PUT", where, {"status": "READONLY"})
+    with pytest.raises(TransientError, match="store is read-only"):
+        write(spot(server, name, retries="0"), samples.many(50))
+    assert len(found(spot(server, name))) == 3
+    rest(server, "PUT", where, {"status": "READY"})
+    assert write(spot(server, name), samples.many(50)) == []
+    assert found(spot(server, name)) == expected(samples.many(50))
+
+
+def test_a_key_that_may_read_alone_is_an_access_error_and_no_reject(faulty: Weaviate, emulator: Emulator) -> None:
+    said = "adminlist: authorization, forbidden action: user 'reader' has insufficient permissions to U [data]"
+    emulator.faults.objects[to_uuid("id-0000005")] = [said]
+    with pytest.raises(AccessError, match="the key may not write: adminlist"):
+        write(spot(faulty, next(fresh(faulty))), samples.many(50))
+
+
+def test_the_first_look_at_a_class_asks_for_no_properties_and_for_fewer_objects_when_they_are_too_large(
+    faulty: Weaviate, emulator: Emulator
+) -> None:
+    name = next(fresh(faulty))
+    write(spot(faulty, name), samples.many(30))
+    too_large = (EXHAUSTED, "grpc: trying to send message larger than max (606107 vs. 300000)", None)
+    emulator.faults.calls["Search"] = [too_large] * 2
+    emulator.faults.seen.clear()
+    with spot(faulty, name).source().source(Selection()) as source:
+        assert source.describe().dim == 8
+    looks = [request for call, request in emulator.faults.seen if call == "Search"]
+    assert [one.limit for one in looks] == [25, 5, 1]
+    assert not any(one.properties.non_ref_properties for one in looks)
+
+
+def test_an_alias_is_read_and_written_as_the_class_that_it_stands_for(server: Weaviate, name: str) -> None:
+    other = f"{name}Alias"
+    create(server, name, vectorizer="none")
+    rest(server, "POST", "/v1/aliases", {"alias": other, "class": name})
+    try:
+        assert write(spot(server, other), samples.many(20)) == []
+        assert found(spot(server, other)) == found(spot(server, name)) == expected(samples.many(20))
+    finally:
+        rest(server, "DELETE", f"/v1/aliases/{other}")
 
 
 def test_single_objects_that_are_refused_are_rejects_and_not_sent_again(faulty: Weaviate, emulator: Emulator) -> None:

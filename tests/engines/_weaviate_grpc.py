@@ -21,8 +21,8 @@ from weaviate.proto.v1 import (
 )
 
 from tests.engines._weaviate_rest import allowed
-from tests.engines._weaviate_schema import Problem
-from tests.engines._weaviate_store import MAXIMUM_BYTES, Collection, Shard, Store, Thing
+from tests.engines._weaviate_schema import Problem, ShardProblem
+from tests.engines._weaviate_store import MAXIMUM_BYTES, Collection, Shard, Store, Thing, is_multi
 
 SINGLE, MULTI = 1, 2
 _STATES: Mapping[str, Any] = {"HOT": 1, "COLD": 2, "FROZEN": 4}
@@ -32,10 +32,11 @@ _EQUAL, _AND, _OR, _ANY = 1, 7, 8, 12
 @dataclass
 class Faults:
     """What goes wrong on purpose. `calls`: for each call of a name, in turn, the code, the message and milliseconds to
-    wait, or None for nothing; `objects`: errors of objects by UUID, in turn."""
+    wait, or None for nothing; `objects`: errors of objects by UUID, `shards`: of all objects of a class, in turn."""
 
     calls: dict[str, list[tuple[grpc.StatusCode, str, int | None] | None]] = field(default_factory=dict)
     objects: dict[str, list[str]] = field(default_factory=dict)
+    shards: dict[str, list[str]] = field(default_factory=dict)
     seen: list[tuple[str, Any]] = field(default_factory=list)
 
 
@@ -128,16 +129,24 @@ class Servicer(weaviate_pb2_grpc.WeaviateServicer):
     # -- writing ------------------------------------------------------------------------------------------
 
     def _batch(self, request: Any) -> Any:
-        errors = []
+        errors, closed = [], set()
         for at, one in enumerate(request.objects):
+            if (one.collection, one.tenant) in closed:
+                continue  # a server names the first object of such a shard alone
             try:
-                planned = self._faults.objects.get(one.uuid)
-                if planned:
-                    raise Problem(planned.pop(0))
-                self._store.writable(one.collection).put(one.tenant, _thing(one))
+                self._put(one)
             except Problem as problem:
+                if isinstance(problem, ShardProblem):
+                    closed.add((one.collection, one.tenant))
                 errors.append(batch_pb2.BatchObjectsReply.BatchError(index=at, error=str(problem)))
         return batch_pb2.BatchObjectsReply(errors=errors)
+
+    def _put(self, one: Any) -> None:
+        if shard := self._faults.shards.get(one.collection):
+            raise ShardProblem(shard.pop(0))
+        if planned := self._faults.objects.get(one.uuid):
+            raise Problem(planned.pop(0))
+        self._store.writable(one.collection).put(one.tenant, _thing(one))
 
     def _delete(self, request: Any) -> Any:
         shard = self._class(request.collection).shard(request.tenant)
@@ -235,7 +244,7 @@ def _result(found: Collection, thing: Thing, request: Any, asked: Mapping[str, A
     if meta.vector and "" in thing.vectors:
         data.vector_bytes = thing.vectors[""]
     for name in [one for one in thing.vectors if one and (one in meta.vectors or (meta.vector and not meta.vectors))]:
-        multi = found.named[name]["vectorIndexConfig"]["multivector"]["enabled"]
+        multi = is_multi(found.named[name]["vectorIndexConfig"])
         data.vectors.add(name=name, vector_bytes=thing.vectors[name], type=MULTI if multi else SINGLE)
     return search_get_pb2.SearchResult(properties=properties, metadata=data)
 
@@ -250,6 +259,9 @@ def _value(value: Any, kind: str, inside: Any = None) -> Any:
         return make(object_value=_members(value, inside))
     if kind == "geoCoordinates":
         return make(geo_value=properties_pb2.GeoCoordinate(**value))
+    if kind == "phoneNumber":  # a server parses it, and fills in more
+        country = str(value.get("defaultCountry", "")).upper()
+        return make(phone_value=properties_pb2.PhoneNumber(input=value["input"], default_country=country))
     name = {"text": "text", "int": "int", "number": "number", "boolean": "bool"}.get(kind, kind)
     return make(**{f"{name}_value": value})
 

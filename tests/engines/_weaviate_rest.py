@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.engines import _weaviate_schema as rules
-from tests.engines._weaviate_schema import Problem
+from tests.engines._weaviate_schema import Problem, ShardProblem
 from tests.engines._weaviate_store import MAXIMUM_BYTES, Collection, Store, Thing
 
 VERSION = "1.35.3"  # the last without server-side batching, which the emulator has not
@@ -24,9 +24,11 @@ _GET = re.compile(
 def allowed(given: str | None, key: str | None) -> None:
     """Raises Problem for a wrong key, and for any key where there are none."""
     if key is None and given is not None:
-        raise Problem("no authentication scheme is configured, but an 'Authorization' header was provided.", 401)
+        raise Problem("no authentication scheme is configured, but an 'Authorization' header was provided", 401)
+    if key is not None and given is None:
+        raise Problem("anonymous access not enabled. Please authenticate", 401)
     if key is not None and given != f"Bearer {key}":
-        raise Problem("anonymous access not enabled, please provide an auth scheme", 401)
+        raise Problem("unauthorized: invalid api key", 401)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -69,6 +71,8 @@ class Handler(BaseHTTPRequestHandler):
                 status, body = self._found(method, path.removeprefix("/v1").rstrip("/"), query, _json(data))
         except Problem as problem:
             status, body = problem.status, {"error": [{"message": str(problem)}]}
+            if status == 401:
+                body = {"code": status, "message": str(problem)}
         answer = b"" if body is None else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -87,6 +91,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._schema(method, rest, body)
         if head == "objects":
             return self._objects(method, rest, query, body)
+        if head == "aliases":
+            return self._aliases(method, rest, body)
         if path == "/batch/objects":
             return 200, _batch(self.store, body["objects"])
         if path == "/graphql":
@@ -98,9 +104,11 @@ class Handler(BaseHTTPRequestHandler):
     def _schema(self, method: str, rest: list[str], body: Any) -> tuple[int, Any]:
         if not rest:
             if method == "GET":
-                return 200, {"classes": [one.schema for one in self.store.classes.values()]}
-            return 200, self.store.create(body).schema
+                return 200, {"classes": [_schema(one) for one in self.store.classes.values()]}
+            return 200, _schema(self.store.create(body))
         found = self.store.find(rest[0])
+        if found is not None and method != "GET" and rest[0] in self.store.aliases:
+            raise Problem(f'class "{rest[0]}": not found')  # an alias is for objects and for reading
         if found is None and not (method == "DELETE" and len(rest) == 1):
             return 404, None
         if found is None:
@@ -110,6 +118,8 @@ class Handler(BaseHTTPRequestHandler):
         if rest[1] == "properties":
             rules.add_property(found.schema, body)
             return 200, body
+        if rest[1] == "shards":
+            return self._shards(method, found, body)
         return self._tenants(method, found, body)
 
     def _class(self, method: str, found: Collection, body: Any) -> tuple[int, Any]:
@@ -118,7 +128,24 @@ class Handler(BaseHTTPRequestHandler):
             return 200, None
         if method == "PUT":
             found.schema = rules.updated(found.schema, body)
-        return 200, found.schema
+        return 200, _schema(found)
+
+    def _shards(self, method: str, found: Collection, body: Any) -> tuple[int, Any]:
+        """Of a class without tenants, which has one. Whatever the name that is given, a server changes it."""
+        shard = found.shard("")
+        if method == "PUT":
+            shard.status = body["status"]
+            return 200, {"status": shard.status}
+        return 200, [{"name": "onlyShard", "status": shard.status, "vectorQueueSize": 0}]
+
+    def _aliases(self, method: str, rest: list[str], body: Any) -> tuple[int, Any]:
+        if method == "DELETE":
+            self.store.aliases.pop(rest[0], None)
+            return 204, None
+        if body["class"] not in self.store.classes:
+            raise Problem(f'validation: target class "{body["class"]}" does not exist')
+        self.store.aliases[body["alias"]] = body["class"]
+        return 200, body
 
     def _tenants(self, method: str, found: Collection, body: Any) -> tuple[int, Any]:
         if method == "POST":
@@ -126,9 +153,10 @@ class Handler(BaseHTTPRequestHandler):
             return 200, body
         if method == "PUT":
             for one in body:
-                if one["name"] in found.shards:
-                    state = one["activityStatus"]
-                    found.shards[one["name"]].state = {"ACTIVE": "HOT", "INACTIVE": "COLD"}.get(state, state)
+                if one["name"] not in found.shards:
+                    raise Problem(f"updating schema: TYPE_UPDATE_TENANT: shard not found: {one['name']}")
+                state = one["activityStatus"]
+                found.shards[one["name"]].state = {"ACTIVE": "HOT", "INACTIVE": "COLD"}.get(state, state)
             return 200, body
         if not found.tenancy["enabled"]:
             raise Problem(f'multi-tenancy is not enabled for class "{found.name}"')
@@ -155,6 +183,11 @@ class Handler(BaseHTTPRequestHandler):
             shard.order = None
             return 204, None
         return 200, _shown(found_class, thing_found, vector="vector" in query)
+
+
+def _schema(found: Collection) -> dict[str, Any]:
+    """A class as a server shows it: null where there are no properties."""
+    return {**found.schema, "properties": found.schema["properties"] or None}
 
 
 def _json(data: bytes) -> Any:
@@ -194,13 +227,16 @@ def _floats(data: bytes) -> list[float]:
 
 def _batch(store: Store, bodies: list[Any]) -> list[Any]:
     """Objects with a result each."""
-    answer = []
+    answer, closed = [], set()
     for body in bodies:
         thing = _thing(body)
         result: dict[str, Any] = {"status": "SUCCESS"}
+        shard = (body["class"], body.get("tenant", ""))
         try:
-            _put(store.writable(body["class"]), body, thing)
+            if shard not in closed:
+                _put(store.writable(body["class"]), body, thing)
         except Problem as problem:
+            closed |= {shard} if isinstance(problem, ShardProblem) else set()
             result = {"status": "FAILED", "errors": {"error": [{"message": str(problem)}]}}
         answer.append({**body, "id": thing.id, "result": result})
     return answer

@@ -20,7 +20,10 @@ RESERVED = ("id", "vector", "_additional", "_id")
 DISTANCES = ("cosine", "dot", "l2-squared", "manhattan", "hamming")
 SCALARS = ("text", "int", "number", "boolean", "date", "uuid", "blob", "geoCoordinates", "phoneNumber", "object")
 ARRAYS = tuple(f"{one}[]" for one in ("text", "int", "number", "boolean", "date", "uuid", "object"))
-INDEX: Mapping[str, Any] = {
+_LATER: Mapping[str, Any] = {"skipDefaultQuantization": False, "trackDefaultQuantization": False}
+_LESS: Mapping[str, Any] = {"enabled": False, "cache": False, "rescoreLimit": -1}
+_HNSW: Mapping[str, Any] = {
+    **_LATER,
     "skip": False,
     "cleanupIntervalSeconds": 300,
     "maxConnections": 32,
@@ -32,7 +35,7 @@ INDEX: Mapping[str, Any] = {
     "vectorCacheMaxObjects": 1_000_000_000_000,
     "flatSearchCutoff": 40_000,
     "distance": "cosine",
-    "filterStrategy": "sweeping",
+    "filterStrategy": "acorn",
     "pq": {
         "enabled": False,
         "bitCompression": False,
@@ -42,16 +45,39 @@ INDEX: Mapping[str, Any] = {
         "encoder": {"type": "kmeans", "distribution": "log-normal"},
     },
     "bq": {"enabled": False},
+    "rq": {"enabled": False, "bits": 8, "rescoreLimit": 20},
     "sq": {"enabled": False, "trainingLimit": 100_000, "rescoreLimit": 20},
-    "multivector": {"enabled": False, "muvera": {"enabled": False}, "aggregation": "maxSim"},
+    "multivector": {
+        "enabled": False,
+        "muvera": {"enabled": False, "ksim": 4, "dprojections": 16, "repetitions": 10},
+        "aggregation": "maxSim",
+    },
 }
+_FLAT: Mapping[str, Any] = {
+    **_LATER,
+    "distance": "cosine",
+    "vectorCacheMaxObjects": 1_000_000_000_000,
+    "pq": _LESS,
+    "bq": _LESS,
+    "rq": {**_LESS, "bits": 8},
+    "sq": _LESS,
+}
+_HFRESH: Mapping[str, Any] = {
+    "distance": "cosine",
+    "maxPostingSizeKB": 48,
+    "replicas": 4,
+    "rq": {"enabled": True, "bits": 1, "rescoreLimit": 350},
+    "searchProbe": 256,
+}
+INDEX: Mapping[str, Mapping[str, Any]] = {"hnsw": _HNSW, "flat": _FLAT, "hfresh": _HFRESH}
 CLASS_DEFAULTS: Mapping[str, Any] = {
     "invertedIndexConfig": {
         "bm25": {"b": 0.75, "k1": 1.2},
         "cleanupIntervalSeconds": 60,
         "stopwords": {"additions": None, "preset": "en", "removals": None},
+        "usingBlockMaxWAND": True,
     },
-    "replicationConfig": {"factor": 1, "asyncEnabled": False, "deletionStrategy": "NoAutomatedResolution"},
+    "replicationConfig": {"factor": 1, "asyncEnabled": False, "deletionStrategy": "TimeBasedResolution"},
     "shardingConfig": {
         "actualCount": 1,
         "actualVirtualCount": 128,
@@ -71,6 +97,10 @@ class Problem(Exception):
     def __init__(self, message: str, status: int = 422) -> None:
         super().__init__(message)
         self.status = status
+
+
+class ShardProblem(Problem):
+    """What a whole shard refuses: the answer to a batch names the first of its objects alone."""
 
 
 def completed(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,9 +145,11 @@ def modules(name: str) -> None:
 def index(body: Mapping[str, Any]) -> dict[str, Any]:
     """Kind and parameters of an index. Raises Problem."""
     kind = body.get("vectorIndexType") or "hnsw"
-    if kind not in ("hnsw", "flat", "dynamic"):
-        raise Problem(f"unrecognized or unsupported vectorIndexType {kind!r}")
-    config = {**copy.deepcopy(dict(INDEX)), **(body.get("vectorIndexConfig") or {})}
+    if kind == "dynamic":
+        raise Problem("the dynamic index can only be created when async indexing is enabled")
+    if kind not in INDEX:
+        raise Problem(f'unrecognized or unsupported vectorIndexType "{kind}"')
+    config = {**copy.deepcopy(dict(INDEX[kind])), **(body.get("vectorIndexConfig") or {})}
     if config["distance"] not in DISTANCES:
         raise Problem(f'unrecognized distance metric "{config["distance"]}",choose one of {list(DISTANCES)}')
     return {"vectorIndexType": kind, "vectorIndexConfig": config}
@@ -135,7 +167,7 @@ def add_property(schema: dict[str, Any], body: Mapping[str, Any]) -> None:
         raise Problem(f'class "{schema["class"]}": {message}')
     for kind in kinds or [""]:
         if kind not in (*SCALARS, *ARRAYS) and not CLASS.fullmatch(kind):
-            raise Problem(f"property '{name}': invalid dataType: {kinds}: unknown primitive data type '{kind}'")
+            raise Problem(f"property '{name}': invalid dataType: [{kind}]: unknown primitive data type '{kind}'")
     texts = kinds[0] in ("text", "text[]")
     if body.get("indexSearchable") and not texts:
         raise Problem("`indexSearchable` is allowed only for text/text[] data types")
@@ -171,10 +203,11 @@ def checked(schema: Mapping[str, Any], name: str, kind: str, value: Any) -> Any:
             raise _wrong(schema, name, kind, f"not an array, but {type(value).__name__}")
         return [checked(schema, name, kind[:-2], one) for one in value]
     if kind in _FITS and not _FITS[kind](value):
-        raise _wrong(schema, name, kind, f"not of that type, but {type(value).__name__}")
+        words = _WORDS.get(kind, "not of that type, but {type}").format(value=value, type=type(value).__name__)
+        raise _wrong(schema, name, "integer" if kind == "int" else kind, words)
     if kind in ("int", "number"):
         return float(value) if kind == "number" else int(float(value))  # the server keeps integers as floats
-    return value
+    return str(UUID(value)) if kind == "uuid" else value
 
 
 def _wrong(schema: Mapping[str, Any], name: str, kind: str, message: str) -> Problem:
@@ -201,6 +234,10 @@ def is_uuid(value: Any) -> bool:
     return True
 
 
+_WORDS: Mapping[str, str] = {
+    "int": "the JSON number '{value}' could not be converted to an int",
+    "date": "requires a string with a RFC3339 formatted date, but the given value is '{value}'",
+}
 _FITS: Mapping[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str),
     "blob": lambda value: isinstance(value, str),
@@ -213,6 +250,19 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     "geoCoordinates": lambda value: isinstance(value, dict) and {"latitude", "longitude"} <= value.keys(),
     "phoneNumber": lambda value: isinstance(value, dict) and "input" in value,
 }
+
+
+def widen(body: dict[str, Any], value: Any) -> None:
+    """Give the property of an object the properties that it does not have yet, as auto-schema does."""
+    known = body.setdefault("nestedProperties", [])
+    for one in value if isinstance(value, list) else [value]:
+        for name, inside in one.items():
+            found = next((each for each in known if each["name"] == name), None)
+            if found is None:
+                found = {"name": name, "dataType": [guessed(inside)]}
+                known.append(found)
+            if found["dataType"][0] in ("object", "object[]") and inside is not None:
+                widen(found, inside)
 
 
 def guessed(value: Any) -> str:

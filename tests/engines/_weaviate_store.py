@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from tests.engines import _weaviate_schema as rules
-from tests.engines._weaviate_schema import Problem
+from tests.engines._weaviate_schema import Problem, ShardProblem
 
 MAXIMUM_RESULTS = 10_000
 MAXIMUM_BYTES = 104_858_000
@@ -33,6 +33,7 @@ class Shard:
     """The objects of a tenant, or of a class without tenants; each vector index has the dimension of its first."""
 
     state: str = "HOT"
+    status: str = "READY"
     things: dict[str, Thing] = field(default_factory=dict)
     dims: dict[str, int] = field(default_factory=dict)
     order: list[str] | None = None
@@ -42,6 +43,19 @@ class Shard:
         if self.order is None:
             self.order = sorted(self.things)
         return self.order
+
+
+def is_multi(config: Mapping[str, Any]) -> bool:
+    """Whether an index is for multi-vectors."""
+    return bool((config.get("multivector") or {}).get("enabled"))
+
+
+def _lengths(config: Mapping[str, Any], length: int, known: int) -> str:
+    """The words of an index for a vector of another length than those that it has."""
+    if "ef" not in config:
+        return f"insert called with a vector of the wrong size: {length}. Saved length: {known}, path: /data/a/b"
+    message = f"new node has a vector with length {length}. Existing nodes have vectors with length {known}"
+    return f"{message}: vector dimensions do not match the index dimensions"
 
 
 class Collection:
@@ -96,6 +110,8 @@ class Collection:
             raise Problem(f"invalid UUID length: {len(thing.id)}")
         thing.id = str(UUID(thing.id))
         shard = self.shard(tenant, writing=True)
+        if shard.status == "READONLY":
+            raise ShardProblem("store is read-only due to: manually set by user")
         thing.properties = self._checked(thing.properties)
         if "" in thing.vectors and "vectorIndexType" not in self.schema and len(self.named) == 1:
             thing.vectors[next(iter(self.named))] = thing.vectors.pop("")  # as a server does for older clients
@@ -112,32 +128,26 @@ class Collection:
             if name not in types:
                 if name in rules.RESERVED:
                     raise Problem(f"auto-schema: update collection: '{name}' is a reserved property name")
-                if value is None:
-                    continue
                 types[name] = rules.guessed(value)
                 rules.add_property(self.schema, {"name": name, "dataType": [types[name]]})
             found[name] = rules.checked(self.schema, name, types[name], value)
+            if value and types[name] in ("object", "object[]"):
+                rules.widen(next(one for one in self.schema["properties"] if one["name"] == name), value)
         return {name: value for name, value in found.items() if value is not None}
 
     def _check_vector(self, shard: Shard, identity: str, name: str, data: bytes) -> None:
-        if name and not self.named:
-            message = f"configured without multiple named vectors, but received named vectors: [{name}]"
-            raise Problem(f"collection {self.name} is {message}")
         if name and name not in self.named:
             raise Problem(f"collection {self.name} does not have configuration for vector {name}")
         if not name and "vectorIndexType" not in self.schema:
             raise Problem(f"collection {self.name} configuration does not have single vector index")
         config = (self.named[name] if name else self.schema)["vectorIndexConfig"]
-        multi = config["multivector"]["enabled"]
+        multi = is_multi(config)
         length = int.from_bytes(data[:2], "little") if multi else len(data) // 4
         if not 0 < length <= MAXIMUM_DIMENSION:
             raise Problem(f"vector of {length} dimensions")
-        known = shard.dims.setdefault(name, length)
+        known = length if config.get("skip") else shard.dims.setdefault(name, length)
         if known != length:
-            message = f"new node has a vector with length {length}. Existing nodes have vectors with length {known}"
-            raise Problem(
-                f"Validate vector index for {identity}: {message}: vector dimensions do not match the index dimensions"
-            )
+            raise Problem(f"Validate vector index for {identity}: {_lengths(config, length, known)}")
 
     def listed(self, tenant: str, limit: int, after: str, wanted: Callable[[Thing], bool] | None) -> list[Thing]:
         """A page in the order of the UUIDs. Raises Problem."""
@@ -165,18 +175,22 @@ class Store:
     def __init__(self) -> None:
         self.lock = threading.RLock()
         self.classes: dict[str, Collection] = {}
+        self.aliases: dict[str, str] = {}
 
     def create(self, body: Mapping[str, Any]) -> Collection:
         """A new class. Raises Problem."""
         made = Collection(body)
         if made.name in self.classes:
             raise Problem(f"class name {made.name} already exists")
+        if made.name in self.aliases:
+            raise Problem(f"alias name {made.name} already exists")
         self.classes[made.name] = made
         return made
 
     def find(self, name: str) -> Collection | None:
-        """A class, whatever the case of its first letter."""
-        return self.classes.get(name[:1].upper() + name[1:])
+        """A class or that of an alias, whatever the case of its first letter."""
+        name = name[:1].upper() + name[1:]
+        return self.classes.get(self.aliases.get(name, name))
 
     def writable(self, name: str) -> Collection:
         """A class to write to, made by auto-schema where there is none."""
@@ -189,6 +203,10 @@ class Store:
         for at, one in enumerate(bodies):
             if not rules.TENANT.fullmatch(one["name"]):
                 raise Problem(f"tenant name at index {at}:  '{one['name']}' is not a valid tenant name.")
+        names = [one["name"] for one in bodies]
+        for name in names:
+            if names.count(name) > 1:
+                raise Problem(f"tenant name {name} existed multiple times")
         for one in bodies:
             state = {"ACTIVE": "HOT", "INACTIVE": "COLD"}.get(one.get("activityStatus", "HOT"))
             of.shards.setdefault(one["name"], Shard(state or one.get("activityStatus", "HOT")))
