@@ -93,7 +93,7 @@ def _read(origin: Origin, wanted: dict[str, None] | None) -> _Side:
 
     side = _Side(redact(origin.location))
     seen: set[str] = set()
-    for batch in _batches(origin):
+    for batch in batches(origin):
         ids = batch.column("id").to_pylist()
         side.rows += len(ids)
         side.examples += ids[: _SHOWN - len(side.examples)] if len(side.examples) < _SHOWN else []
@@ -101,7 +101,8 @@ def _read(origin: Origin, wanted: dict[str, None] | None) -> _Side:
     return side
 
 
-def _batches(origin: Origin) -> Iterator[pa.RecordBatch]:
+def batches(origin: Origin) -> Iterator[pa.RecordBatch]:
+    """The records of a place, all of one dimension. Raises SchemaError, DataError and what opening it raises."""
     from vexarrow.api import read
 
     with read(origin.location, format=origin.format, options=origin.options) as reader:

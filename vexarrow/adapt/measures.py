@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from vexarrow.adapt.neighbours import nearest, own_ranks, shared
 from vexarrow.adapt.pairs import matrix_of, unit_rows
 from vexarrow.adapt.report import NEIGHBOURS, Measure, Point, Report, Spot
+from vexarrow.errors import SchemaError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,22 +22,32 @@ if TYPE_CHECKING:
 
     Matrix = NDArray[np.float32]
 
-SIZES = (1, 5, 10, 20, 50)
+SIZES = (1, 2, 5, 10, 20, 50)
+GOOD_ROWS = 100
+Z = 1.959964  # 97.5 % of a normal distribution are below
 
 
 def evaluate(
     adapter: Adapter,
     kept: Pairs,
     *,
-    pairs: int,
+    pairs: int | None,
     loo_cosine: float | None = None,
     corpus: Any = None,
     curve: Sequence[Point] = (),
 ) -> Report:
-    """The report of an adapter, trained with `pairs` pairs, on others that it does not know. At least 2 are needed.
+    """The report of an adapter, trained with `pairs` pairs (None: not known), on others that it does not know.
 
-    `corpus`: source vectors of what is to be projected, None for those of `kept`.
+    `corpus`: source vectors of what is to be projected, None for those of `kept`. Raises SchemaError for less than 2
+    pairs, or pairs of other dimensions.
     """
+    if len(kept) < 2:
+        raise SchemaError(f"{len(kept)} pairs cannot be measured on; 2 are the least, {GOOD_ROWS} are good")
+    if kept.target.shape[1] != adapter.target.dim:
+        raise SchemaError(
+            f"{adapter.target.name} has vectors of {adapter.target.dim} dimensions, those of the target side have "
+            f"{kept.target.shape[1]}"
+        )
     ours = adapter.matrix(kept.source)
     native, source = _unit(kept.target), _unit(kept.source)
     cosines = np.einsum("ij,ij->i", ours, native)
@@ -49,6 +61,7 @@ def evaluate(
     near_source = nearest(source, source, most, but_self=True)
     near_query = nearest(native, ours, min(NEIGHBOURS, most), but_self=True)
     ten = min(NEIGHBOURS, most)
+    overlap, staying = (shared(near[:, :ten], near_native[:, :ten]) for near in (near_ours, near_source))
     return Report(
         pairs=pairs,
         held_out=len(kept),
@@ -60,9 +73,10 @@ def evaluate(
         r2=_explained(ours, native),
         recall_at_1=measure(ranks == 0),
         mrr=measure(1 / (1 + ranks)),
-        overlap=measure(shared(near_ours[:, :ten], near_native[:, :ten])),
+        overlap=measure(overlap),
         native_top1=measure((near_ours[:, :ten] == near_native[:, :1]).any(1)),
-        source_overlap=measure(shared(near_source[:, :ten], near_native[:, :ten])),
+        source_overlap=measure(staying),
+        gain=measure(overlap - staying),
         query_overlap=measure(shared(near_query, near_native[:, :ten])),
         by_size=tuple(_spot(size, near_ours, near_source, near_native) for size in sizes),
         curve=tuple(curve),
@@ -73,12 +87,30 @@ def evaluate(
 
 
 def measure(values: NDArray[Any]) -> Measure:
-    """Mean and 95 % interval (normal approximation) of a number a row; shares stay within 0 and 1."""
-    mean = float(values.mean())
-    half = 1.96 * float(values.std(ddof=1)) / np.sqrt(len(values)) if len(values) > 1 else float("inf")
-    bounded = bool((values >= 0).all() and (values <= 1).all())
-    low, high = (max(mean - half, 0.0), min(mean + half, 1.0)) if bounded else (mean - half, mean + half)
-    return Measure(mean, float(low), float(high), len(values))
+    """Mean and 95 % interval of a number a row: Wilson's for what is true or false, else Student's, which stays within
+    0 and 1 where all values do."""
+    mean, n = float(values.mean()), len(values)
+    if values.dtype == np.bool_:
+        return Measure(mean, *_wilson(mean, n), n)
+    half = _student(n - 1) * float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else 1.0
+    low, high = mean - half, mean + half
+    if bool((values >= 0).all() and (values <= 1).all()):
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Measure(mean, low, high, n)
+
+
+def _wilson(share: float, n: int) -> tuple[float, float]:
+    """The interval of a share of n: not empty where all or none are true."""
+    square = Z * Z / n
+    centre = (share + square / 2) / (1 + square)
+    half = math.sqrt(share * (1 - share) * square + square * square / 4) / (1 + square)
+    return max(centre - half, 0.0), min(centre + half, 1.0)
+
+
+def _student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's distribution, by its expansion around the normal one."""
+    first = (Z**3 + Z) / 4 / freedom
+    return Z + first + (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96 / freedom**2
 
 
 def point(count: int, linear: Linear, kept: Pairs) -> Point:
@@ -104,11 +136,14 @@ def _mean_target(adapter: Adapter, native: Matrix) -> Matrix:
 
 def _shuffled(ours: Matrix, native: Matrix) -> tuple[float, float]:
     """Mean cosine with the vectors of other texts, and the standard deviation of such a mean over all shuffles."""
-    similar = (ours @ native.T).astype(np.float64)
-    n = len(similar)
-    others = (similar.sum() - np.trace(similar)) / (n * (n - 1))
-    centred = similar - similar.mean(0) - similar.mean(1)[:, None] + similar.mean()
-    return float(others), float(np.sqrt((centred**2).sum() / (n - 1)) / n)
+    n = len(ours)
+    own = float(np.einsum("ij,ij->", ours, native, dtype=np.float64))
+    others = (float(ours.sum(0, dtype=np.float64) @ native.sum(0, dtype=np.float64)) - own) / (n * (n - 1))
+    # The table of all cosines, rows and columns centred, is the product of the centred sides.
+    left, right = ours - ours.mean(0), native - native.mean(0)
+    tall = n > ours.shape[1]
+    square = np.sum((left.T @ left) * (right.T @ right)) if tall else np.sum((left @ right.T) ** 2)
+    return others, float(np.sqrt(square / (n - 1)) / n)
 
 
 def _explained(ours: Matrix, native: Matrix) -> float:

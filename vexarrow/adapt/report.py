@@ -42,9 +42,11 @@ class Point:
 @dataclass(frozen=True, slots=True)
 class Queries:
     """Real queries, embedded by the target model, against the projected corpus; beside it the same against native
-    vectors of the corpus, and the source model on its own.
+    vectors of the corpus, and the source model on its own, None where the queries have no source vectors.
 
-    recall: share of a query's relevant records (given, or the native top 10) in the top 10. mrr: of the first one.
+    recall: share of a query's relevant records (`labelled`: as given, else the native top 10) in the top 10. mrr: one
+    over the rank of the first relevant record (else of the native nearest). `lost`: queries that were left out because
+    none of their relevant records is in the corpus.
     """
 
     count: int
@@ -56,23 +58,24 @@ class Queries:
     mrr: Measure
     native_mrr: float
     source_mrr: float | None
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Measured on `held_out` pairs that the training did not see, of `pairs` that it was trained with.
+    """Measured on `held_out` pairs that the training did not see; it was trained with `pairs`, None: not known.
 
     cosine: of the projected with the native vector; cosine_p5 its 5th percentile. constant_cosine: of the mean target
     vector with the native ones, which is what knowing nothing gives. shuffled_cosine and shuffled_std: of projected
     vectors with those of other pairs. r2: share of the targets' variance that is explained. recall_at_1, mrr: a native
     vector finds its own projected one. overlap: share of the 10 native neighbours among the 10 under the projection.
     native_top1: the nearest native neighbour is among these 10. source_overlap: the same share in the source space:
-    staying on the old model. query_overlap: native vectors as queries over projected ones, as in a store that was
-    migrated. loo_cosine: predicted by leaving pairs out. unfamiliar: share of `corpus` vectors unlike anything trained
-    on. All neighbours are looked for among the held-out vectors.
+    staying on the old model; gain: how much better overlap is, row by row. query_overlap: native vectors as queries
+    over projected ones, as in a store that was migrated. loo_cosine: predicted by leaving pairs out. unfamiliar: share
+    of `corpus` vectors unlike anything trained on. All neighbours are looked for among the held-out vectors.
     """
 
-    pairs: int
+    pairs: int | None
     held_out: int
     cosine: Measure
     cosine_p5: float
@@ -92,6 +95,7 @@ class Report:
     unfamiliar: float | None = None
     corpus: int | None = None
     queries: Queries | None = None
+    gain: Measure | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All fields, JSON-like."""
@@ -102,7 +106,7 @@ class Report:
         """The inverse; keys that are not known are left alone. Raises DataError for a report that is not complete."""
         try:
             values = {name: _read(name, said[name]) for name in cls.__slots__ if said.get(name) is not None}
-            return cls(**values)
+            return cls(**{"pairs": None, **values})
         except (TypeError, AttributeError) as error:
             raise DataError(f"the report in the header is not complete: {error}") from error
 

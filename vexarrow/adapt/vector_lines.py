@@ -34,8 +34,10 @@ class Shape:
 
 @dataclass(frozen=True)
 class Lines:
-    """All lines of a file. `vectors`: [n, d] by key; an optional key is missing where no line has it. `values`: n values
-    for each of the further keys. `numbers`: the number of each line, from 1. `name`: of the file, for messages."""
+    """All lines of a file. `vectors`: [n, d] by key; an optional key is missing where no line has it.
+
+    `values`: n values for each of the further keys. `numbers`: the number of each line, from 1. `name`: of the file.
+    """
 
     name: str
     vectors: dict[str, Matrix]

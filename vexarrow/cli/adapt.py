@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import click
 
+from vexarrow.cli.adapt_evaluate import evaluate_command, info_command
 from vexarrow.cli.adapt_registry import list_command, pull_command, push_command
 from vexarrow.cli.adapt_run import run_command
-from vexarrow.cli.adapt_train import detect_command, evaluate_command, info_command, sample_command, train_command
+from vexarrow.cli.adapt_sample import detect_command, sample_command
+from vexarrow.cli.adapt_train import train_command
 
 _RUN = "run"
 
@@ -22,6 +24,11 @@ class AdaptGroup(click.Group):
             args = [_RUN, *args]
         return super().parse_args(ctx, args)
 
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Show the form without a command first."""
+        formatter.write_usage(ctx.command_path, "[OPTIONS] INPUT [OUTPUT]")
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="   or: ")
+
 
 @click.group(
     "adapt",
@@ -34,7 +41,11 @@ Examples:
   vex-adapt train --from my-model --to text-embedding-3-small --pairs aligned.jsonl -o my.safetensors""",
 )
 def adapt() -> None:
-    """Translate vectors from one embedding model's space into another's, without embedding again."""
+    """Translate vectors from one embedding model's space into another's, without embedding again.
+
+    INPUT and OUTPUT are any places that vex knows; `vex-adapt INPUT --help` shows the options of that form. --list is
+    `list`.
+    """
 
 
 for command in (
