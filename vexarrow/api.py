@@ -13,6 +13,8 @@ from vexarrow.selection import Selection
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from vexarrow.adapt.adapting import Adapt
+    from vexarrow.adapt.model import Adapter
     from vexarrow.embedding import Reembed
     from vexarrow.inspection import Inspection
     from vexarrow.protocols import Source, Transform
@@ -38,6 +40,7 @@ def copy(
     source_options: Options | None = None,
     target_options: Options | None = None,
     transforms: Sequence[Transform] = (),
+    adapt: Adapt | Adapter | str | Sequence[Adapter | str] | None = None,
     reembed: Reembed | str | None = None,
     batch_rows: int | None = None,
 ) -> Report:
@@ -45,9 +48,11 @@ def copy(
 
     `namespaces`: the wanted ones, None among them for records without one. `where`: a condition in DuckDB SQL over the
     columns of a record. `limit`: records at most. `strict`: the first reject raises TooManyRejects; `max_rejects`: the
-    N-th does. `rejects`: where rejected records are written (default: beside the target). `reembed`: the model that
-    makes new vectors for records that need them, after the transforms (see `vexarrow.embedding`). `batch_rows`: records
-    at a time. A file appears whole or not at all; a store is upserted by id, batch by batch.
+    N-th does. `rejects`: where rejected records are written (default: beside the target). `adapt`: projections, as
+    objects, files or URLs, or the model to whose space vectors are projected (see `vexarrow.adapt.adapting`).
+    `reembed`: the model that makes new vectors for records that need them (see `vexarrow.embedding`). Both come after
+    the transforms, and one of them alone makes sense. `batch_rows`: records at a time. A file appears whole or not at
+    all; a store is upserted by id, batch by batch.
 
     Returns the Report, whose counts balance: read = written + rejected + skipped. Raises a VexError otherwise.
 
@@ -57,18 +62,31 @@ def copy(
     """
     from vexarrow.engine import Plan, run
 
+    if adapt is not None and reembed is not None:
+        raise UsageError("adapt and reembed contradict each other: vectors are projected, or made from the text")
     place = resolve(source, source_options, side=SOURCE, format=source_format)
     with ExitStack() as stack:
         plan = Plan(
             source=place,
             target=resolve(target, target_options, side=SINK, format=target_format, overwrite=overwrite),
             selection=selection(namespaces, where, limit),
-            transforms=[*transforms, *_reembedding(reembed, stack)],
+            transforms=[*transforms, *_adapting(adapt), *_reembedding(reembed, stack)],
             most_rejects=1 if strict else max_rejects,
             rejects_path=rejects,
             rows=batch_rows,
         )
         return run(plan)
+
+
+def _adapting(wish: Adapt | Adapter | str | Sequence[Adapter | str] | None) -> list[Transform]:
+    """The transform that projects."""
+    if wish is None:
+        return []
+    from vexarrow.adapt.adapting import Adapt
+
+    if not isinstance(wish, Adapt):
+        wish = Adapt.of(wish if isinstance(wish, Sequence) and not isinstance(wish, str) else [wish])
+    return [wish.transform()]
 
 
 def _reembedding(wish: Reembed | str | None, stack: ExitStack) -> list[Transform]:

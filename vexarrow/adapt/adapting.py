@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from vexarrow import records
 from vexarrow.adapt import adapting_tally as words
+from vexarrow.adapt import catalog
 from vexarrow.adapt.adapting_batch import (
     Group,
     Part,
@@ -35,6 +36,7 @@ from vexarrow.adapt.lanes import Lane, Lanes, check_given
 from vexarrow.adapt.loading import is_file_name, load
 from vexarrow.embedding_models import same_model
 from vexarrow.errors import DataError, SchemaError, Unfit, UsageError
+from vexarrow.location import is_url
 from vexarrow.protocols import Changed, Description, Reject
 
 if TYPE_CHECKING:
@@ -63,18 +65,24 @@ class Adapt:
     @classmethod
     def of(cls, said: Sequence[str | Adapter], *, source: str | None = None, force: bool = False) -> Adapt:
         """From adapters, files of projections and at most one name of a model. Raises UsageError for two names."""
-        names = [one for one in said if isinstance(one, str) and not is_file_name(one)]
-        if len(names) > 1:
-            raise UsageError(f"vectors are projected into one space, not into those of {' and '.join(names)}")
-        others = [one for one in said if one not in names]
-        return cls(names[0] if names else None, others, source, force)
+        models = [one for one in said if isinstance(one, str) and not (is_file_name(one) or is_url(one))]
+        if len(models) > 1:
+            raise UsageError(f"vectors are projected into one space, not into those of {' and '.join(models)}")
+        others = [one for one in said if not isinstance(one, str) or is_file_name(one) or is_url(one)]
+        return cls(models[0] if models else None, others, source, force)
 
     def transform(self, kind: type[Adapting] | None = None) -> Adapting:
         """The transform that does it, or one of another `kind`; files are read now. Raises UsageError, NotFound,
         DataError and Unfit."""
-        given = [load(one) if isinstance(one, str) else one for one in self.projections]
+        given = [self._loaded(one) for one in self.projections]
         target = check_given(given, self.target, force=self.force)
         return (kind or Adapting)(Lanes(given, target, source=self.source, force=self.force), force=self.force)
+
+    def _loaded(self, one: str | Adapter) -> Adapter:
+        if not isinstance(one, str):
+            return one
+        target = None if self.target is None else catalog.split(self.target)[0]
+        return load(one, source=self.source, target=target)
 
 
 class Adapting:

@@ -71,12 +71,13 @@ class Lanes:
         the length of its vector. Raises NotFound when no adapter tells, Unfit when it is one that was refused."""
         self._check_source()
         every = list(dict.fromkeys([*((name or self.source, dim) for name, dim in seen), (self.source, None)]))
+        if self._given:
+            return
         for name, dim in every:
-            if self.dim:
-                return
             adapter = self._found(name, dim) if name else None
             if adapter is not None:
                 self.name, self.dim = adapter.target.name, adapter.target.dim
+                return
         native = [dim for name, dim in every if name and dim and same_model(name, self.name)]
         self.dim = self.dim or next((n for m, n in KNOWN_DIMENSIONS.items() if same_model(m, self.name)), 0)
         self.dim = self.dim or (native[0] if native else 0)

@@ -28,6 +28,7 @@ class RunCommand(PlaceCommand):
 @click.command(
     "run",
     cls=RunCommand,
+    hidden=True,
     epilog="""\b
 Examples:
   vex-adapt --from all-MiniLM-L6-v2 --to text-embedding-3-small memories.vmig.jsonl adapted.vmig.jsonl

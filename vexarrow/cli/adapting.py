@@ -14,21 +14,23 @@ if TYPE_CHECKING:
 
 
 class Projecting(NamedTuple):
-    """A wish to project; see `vexarrow.adapt.adapting.Adapt`. `said`: files of projections, or the name of a model."""
+    """A wish to project; see `vexarrow.adapt.adapting.Adapt`. `either`: what is given as projections may hold the name
+    of the target's model as well."""
 
-    said: tuple[str, ...]
-    source: str | None = None
-    force: bool = False
+    projections: tuple[str, ...]
+    source: str | None
+    force: bool
     target: str | None = None
+    either: bool = False
 
     def transform(self, *, dry_run: bool) -> Adapting:
         """The transform, or with `dry_run` what tells what it would do."""
         from vexarrow.adapt.adapting import Adapt, Adapting, Foreseen
 
         kind = Foreseen if dry_run else Adapting
-        if self.target is None:
-            return Adapt.of(self.said, source=self.source, force=self.force).transform(kind)
-        return Adapt(self.target, self.said, self.source, self.force).transform(kind)
+        if self.either:
+            return Adapt.of(self.projections, source=self.source, force=self.force).transform(kind)
+        return Adapt(self.target, self.projections, self.source, self.force).transform(kind)
 
 
 def adapting_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,7 +56,7 @@ def take_projecting(given: dict[str, Any]) -> Projecting | None:
     go nowhere."""
     said, source, force = given.pop("adapt", ()), given.pop("adapt_from", None), given.pop("force_adapt", False)
     if said:
-        return Projecting(said, source, force)
+        return Projecting(said, source, force, either=True)
     if source or force:
         raise UsageError(f"--{'adapt-from' if source else 'force-adapt'} does nothing without --adapt")
     return None
