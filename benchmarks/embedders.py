@@ -155,7 +155,7 @@ MODELS = {
         LSA._replace(model="TF-IDF of words, truncated SVD"), lambda place: both(lsa(place.others, "word", 512))
     ),
     "lsa-words-256": Model(
-        LSA._replace(model="TF-IDF of words, truncated SVD", note="the first half of lsa-words-512"),
+        LSA._replace(model="TF-IDF of words, truncated SVD", note="the first half of lsa-words-512, of unit length"),
         lambda place: truncated(both(lsa(place.others, "word", 512)), 256),
     ),
     "lsa-letters-256": Model(
