@@ -57,13 +57,14 @@ class Reembed:
     @contextmanager
     def transform(self) -> Iterator[Reembedding]:
         """The transform that does it, with its connections. Raises UsageError, MissingDependency, AccessError."""
-        texts = self._texts()
+        texts = self.texts()
         try:
             yield Reembedding(self, texts)
         finally:
             texts.close()
 
-    def _texts(self) -> Texts:
+    def texts(self) -> Texts:
+        """What turns texts into vectors, with its connections; to be closed. Raises as `transform` does."""
         embedder = self.embedder()
         cache = Cache(self.cache_path(), embedder.identity, self.dimensions)
         concurrency = 1 if self.named.provider == LOCAL else self.concurrency

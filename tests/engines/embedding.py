@@ -15,7 +15,7 @@ import re
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -61,6 +61,7 @@ class Embeddings:
 
     `faults` are answered first, each once. `key` None: anybody may ask. `floats`: base64 is ignored; `no_base64`: it is
     refused. `poisoned`: texts whose vector is NaN. `delay`: seconds before an answer. `most_texts`: in a request.
+    `vector`: what computes the vectors of OpenAI's models.
     """
 
     def __init__(self) -> None:
@@ -71,6 +72,7 @@ class Embeddings:
         self.delay = 0.0
         self.most_texts = MOST_TEXTS
         self.poisoned: set[str] = set()
+        self.vector: Callable[[str, str, int], NDArray[np.float32]] = vector
         self.faults: deque[Fault] = deque()
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
@@ -215,7 +217,7 @@ def _openai(state: Embeddings, body: dict[str, Any], key: str | None) -> dict[st
     dim = body.get("dimensions", MODELS[model])
     if dim != MODELS[model] and ("-3-" not in model or not 0 < dim < MODELS[model]):
         raise Refusal(400, "This model does not support specifying dimensions.")
-    vectors = [vector(text, model, dim) for text in texts]
+    vectors = [state.vector(text, model, dim) for text in texts]
     for at, text in enumerate(texts):
         if text in state.poisoned:
             vectors[at] = np.full(dim, np.nan, np.float32)
