@@ -128,7 +128,7 @@ class PointSource:
         request = self._pb.points.ScrollPoints(
             collection_name=self._client.at.collection,
             offset=offset,
-            limit=rows,
+            limit=self._allowed(rows),
             with_payload=self._pb.points.WithPayloadSelector(include=fields),
         )
         return [(point.id, payload(point.payload)) for point in self._scroll(request).points]
@@ -172,9 +172,7 @@ class PointSource:
         """Pages in the order of the ids, integers first."""
         if after == END:
             return
-        strict = self._collection.strict
-        limit = min(rows, strict.max_query_limit) if strict and strict.max_query_limit else rows
-        request, (start, end) = self._request(limit, self._filter(part)), _range(part)
+        request, (start, end) = self._request(self._allowed(rows), self._filter(part)), _range(part)
         if after is not None or start is not None:
             request.offset.CopyFrom(self._offset(after or f"u:{start}"))
         sent = self._begin(request)
@@ -193,6 +191,11 @@ class PointSource:
         finally:
             if sent is not None:
                 sent.cancel()
+
+    def _allowed(self, rows: int) -> int:
+        """As many of so many rows as strict mode gives in one answer."""
+        strict = self._collection.strict
+        return min(rows, strict.max_query_limit) if strict and strict.max_query_limit else rows
 
     def _page(self, points: Sequence[Any], cursor: str) -> Page:
         batch = batch_of(points, self._collection.spaces, self._kind, self._found)

@@ -564,8 +564,9 @@ def test_a_collection_is_described(server: Server, name: str) -> None:
     assert server.key is None or server.key not in text
 
 
-def test_limits_of_strict_mode_are_kept(server: Server, name: str) -> None:
-    limits = {"enabled": True, "max_query_limit": 300, "upsert_max_batchsize": 40}
+@pytest.mark.parametrize("most", [300, 30])
+def test_limits_of_strict_mode_are_kept(server: Server, name: str, most: int) -> None:
+    limits = {"enabled": True, "max_query_limit": most, "upsert_max_batchsize": 40}
     create(server, name, vectors={"size": 8, "distance": "Cosine"}, strict_mode_config=limits)
     assert write(spot(server, name), samples.many(500)) == []
     assert bare(read(spot(server, name), rows=1000)) == bare([samples.many(500)])
