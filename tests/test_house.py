@@ -103,9 +103,8 @@ def modules_of_help() -> set[str]:
     code = """if True:
         import sys
         from vexarrow.cli import main
-        sys.argv = ["vex", "--help"]
         try:
-            main()
+            main(["--help"])
         finally:
             print(*sys.modules, file=sys.stderr)
     """

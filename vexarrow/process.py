@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import os
 import sys
+from contextlib import suppress
 from functools import cache
+from typing import NoReturn
 
 # Python looks for cycles after so many new containers more than were freed: by default 700, of which a batch has more.
 _NEW_CONTAINERS = 50_000
@@ -25,6 +28,16 @@ def settle() -> None:
         if os.uname().machine == "x86_64":  # the wheels of other machines come without it
             os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
         _keep_freed_memory()
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once, after what was registered for its end, with its streams flushed. Python would take all
+    that it has imported apart before, a tenth of a second of work that nobody sees."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _keep_freed_memory() -> None:

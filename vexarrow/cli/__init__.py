@@ -7,13 +7,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
+from typing import NoReturn
 
 import click
 
 from vexarrow.cli.adapt import adapt
 from vexarrow.cli.commands import cli
 from vexarrow.errors import VexError
-from vexarrow.process import settle
+from vexarrow.process import leave, settle
 
 cli.add_command(adapt)
 
@@ -26,14 +27,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run `vex` and exit: 0 done, 1 failed, 2 wrong usage, 3 differences found, 130 interrupted."""
     signal.signal(signal.SIGTERM, _terminate)
     settle()
-    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments)))
+    _leave(arguments, _run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def adapt_main(arguments: Sequence[str] | None = None) -> None:
     """Run `vex-adapt`, which is `vex adapt`, and exit as `main` does."""
     signal.signal(signal.SIGTERM, _terminate)
     settle()
-    sys.exit(_run(list(sys.argv[1:] if arguments is None else arguments), adapt, "vex-adapt"))
+    _leave(arguments, _run(list(sys.argv[1:] if arguments is None else arguments), adapt, "vex-adapt"))
+
+
+def _leave(arguments: Sequence[str] | None, code: int) -> NoReturn:
+    """End the process where it is the command's own; whoever gives arguments has one of theirs."""
+    if arguments is None:
+        leave(code)
+    sys.exit(code)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
