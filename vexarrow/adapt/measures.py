@@ -147,9 +147,9 @@ def _shuffled(ours: Matrix, native: Matrix) -> tuple[float, float]:
 
 
 def _explained(ours: Matrix, native: Matrix) -> float:
-    left = ((native - ours) ** 2).sum()
-    spread = ((native - native.mean(0)) ** 2).sum()
-    return float(1 - left / spread)
+    """The share of the variance of `native`, for the shift and scale of `ours` that fit best: both have length 1."""
+    left, right = ours - ours.mean(0), native - native.mean(0)
+    return float(np.sum(left * right) ** 2 / max(float(np.sum(left**2) * np.sum(right**2)), 1e-30))
 
 
 def _spot(size: int, ours: NDArray[np.intp], source: NDArray[np.intp], native: NDArray[np.intp]) -> Spot:

@@ -67,12 +67,13 @@ class Report:
 
     cosine: of the projected with the native vector; cosine_p5 its 5th percentile. constant_cosine: of the mean target
     vector with the native ones, which is what knowing nothing gives. shuffled_cosine and shuffled_std: of projected
-    vectors with those of other pairs. r2: share of the targets' variance that is explained. recall_at_1, mrr: a native
-    vector finds its own projected one. overlap: share of the 10 native neighbours among the 10 under the projection.
-    native_top1: the nearest native neighbour is among these 10. source_overlap: the same share in the source space:
-    staying on the old model; gain: how much better overlap is, row by row. query_overlap: native vectors as queries
-    over projected ones, as in a store that was migrated. loo_cosine: predicted by leaving pairs out. unfamiliar: share
-    of `corpus` vectors unlike anything trained on. All neighbours are looked for among the held-out vectors.
+    vectors with those of other pairs. r2: share of the targets' variance that is explained, at the best scale.
+    recall_at_1, mrr: a native vector finds its own projected one. overlap: share of the 10 native neighbours among the
+    10 under the projection. native_top1: the nearest native neighbour is among these 10. source_overlap: the same share
+    in the source space: staying on the old model; gain: how much better overlap is, row by row. query_overlap: native
+    vectors as queries over projected ones, as in a store that was migrated. loo_cosine: predicted by leaving pairs out.
+    unfamiliar: share of `corpus` vectors unlike anything trained on. All neighbours are looked for among the held-out
+    vectors.
     """
 
     pairs: int | None
