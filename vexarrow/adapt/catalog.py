@@ -6,6 +6,7 @@ components at length 1 and what `dimensions` gives have a cosine of 0.99999994.
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from vexarrow.embedding_models import same_model
@@ -113,11 +114,17 @@ def why_not(source: str, target: str) -> str:
     name, wanted = split(target)
     if wanted is not None and same_model(split(source)[0], name):
         return _why_not_cut(name, wanted)
-    file = f"{split(source)[0].rpartition('/')[2]}--{name.rpartition('/')[2]}.safetensors"
     return (
-        f"train one (vex-adapt train --from {source} --to {name} --pairs aligned.jsonl -o {file}), give one by its "
-        f"file name, or see `vex-adapt --list`"
+        f"`{training(split(source)[0], name)}` makes one, --projection FILE names one, "
+        "`vex-adapt --list` shows those at hand"
     )
+
+
+def training(source: str, target: str) -> str:
+    """The command that trains a projection between two models."""
+    file = f"{source.rpartition('/')[2]}--{target.rpartition('/')[2]}.safetensors"
+    words = ("--from", source, "--to", target, "--pairs", "aligned.jsonl", "-o", file)
+    return f"vex-adapt train {shlex.join(words)}"
 
 
 def _why_not_cut(name: str, wanted: int) -> str:

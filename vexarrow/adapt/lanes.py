@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -135,11 +134,9 @@ class Lanes:
         return self._missing(model)
 
     def _missing(self, model: str) -> Refusal:
-        names = f"--from {shlex.quote(model)} --to {shlex.quote(self._wanted)}"
         return Refusal(
             NO_PROJECTION,
-            f"there is no projection from {model} to {self._wanted} at hand: `vex-adapt train {names} ...` makes one, "
-            "--projection FILE names one",
+            f"there is no projection from {model} to {self._wanted} at hand: {catalog.why_not(model, self._wanted)}",
         )
 
 

@@ -70,10 +70,7 @@ def _of_item(item: shelf.Item, before: Sequence[shelf.Item], registry: str | Non
 
 
 def _to_train(pair: catalog.Pair) -> Row:
-    command = (
-        f"vex-adapt train --from {pair.source} --to {pair.target} --pairs aligned.jsonl "
-        f"-o {pair.source}--{pair.target}.safetensors"
-    )
+    command = catalog.training(pair.source, pair.target)
     return Row(pair.source, pair.target, pair.source_dim, pair.target_dim, TO_TRAIN, command=command)
 
 

@@ -48,6 +48,8 @@ def list_command(registry: str | None, as_json: bool) -> None:
 
 
 def _table(rows: list[Row]) -> list[str]:
+    from vexarrow.adapt.overview import TO_TRAIN
+
     names = max(len(row.source) for row in rows), max(len(row.target) for row in rows)
     lines = [f"{'from':<{names[0]}}  {'to':<{names[1]}}  {'dimensions':<12}  state"]
     for row in rows:
@@ -57,6 +59,8 @@ def _table(rows: list[Row]) -> list[str]:
             lines.append(f"    {row.location}{'' if row.used else ' (not used: the file above goes before)'}")
         if row.command is not None:
             lines.append(f"    {row.command}")
+    if any(row.state == TO_TRAIN for row in rows):
+        lines.append("scripts/generate_weights.py in the repository makes those to be trained from a corpus of texts.")
     return lines
 
 
