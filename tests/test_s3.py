@@ -16,6 +16,7 @@ import pytest
 import vexarrow
 from tests.commands import DEBIAN, MEMORY, json_lines, lines, names, process, vex
 from tests.engines.moto import client_environment, moto_server
+from tests.projections import TARGET, projection
 from vexarrow.errors import AccessError, NotFound, TooManyRejects, TransientError, UsageError
 
 pytestmark = pytest.mark.s3
@@ -253,3 +254,12 @@ def test_a_sidecar_there_never_overwrites_another_object(bucket: Bucket) -> None
         vexarrow.copy(str(DEBIAN), bucket.url("x.vmig.jsonl"))
     assert bucket.names() == {"x.vmig.meta.json"}
     assert bucket.get("x.vmig.meta.json") == b"precious"
+
+
+def test_a_projection_and_all_that_it_projects_may_be_there(bucket: Bucket) -> None:
+    bucket.put("projections/my.safetensors", projection().to_bytes())
+    bucket.put("in.vmig.jsonl", DEBIAN.read_bytes())
+    vex("adapt", "--projection", bucket.url("projections/my.safetensors"), bucket.url("in.vmig.jsonl")).ok()
+    assert {"in.adapted.vmig.jsonl", "in.adapted.vmig.meta.json"} <= bucket.names()
+    first = json.loads(bucket.get("in.adapted.vmig.jsonl").splitlines()[0])
+    assert (first["model"], first["adapted"]["projection"]) == (TARGET, projection().checksum)
