@@ -24,6 +24,10 @@ QUESTIONS = (
     "pinecone_read",
     "weaviate_load",
     "weaviate_read",
+    "projection_memory",
+    "projection_parquet",
+    "projection_jsonl",
+    "projection_train",
 )
 
 if __name__ == "__main__":

@@ -89,6 +89,28 @@ class AtMost:
 
 
 @dataclass(frozen=True)
+class Rate:
+    """`who` has at least `part` of the rate of the slowest of `of`, by median wall time."""
+
+    who: str
+    part: float
+    of: tuple[str, ...]
+
+    def judge(self, measured: Measured) -> Iterator[Verdict]:
+        """One verdict for each number of records."""
+        for records, by_name in measured.items():
+            if {self.who, *self.of} <= by_name.keys():
+                slowest = max(self.of, key=lambda name: wall(by_name[name]))
+                ratio = wall(by_name[slowest]) / wall(by_name[self.who])
+                turns = [b.wall / a.wall for a, b in zip(by_name[self.who], by_name[slowest], strict=True)]
+                found = f"{ratio:.2f} times the rate of {slowest}{spread(turns)}"
+                yield Verdict(f"{records:,} records: {self}", found, ratio >= self.part)
+
+    def __str__(self) -> str:
+        return f"{self.who} at least {self.part:g} times the rate of the slowest of {', '.join(self.of)}"
+
+
+@dataclass(frozen=True)
 class PeakBelow:
     """`who` never needs more than `megabytes` MB: the largest run counts."""
 
