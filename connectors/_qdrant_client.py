@@ -37,6 +37,7 @@ _MODULES = ("collections", "points", "qdrant", "qdrant_common", "json_with_int")
 _TRANSIENT = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNKNOWN"})
 _BROKEN = frozenset({"CANCELLED", "DATA_LOSS"})
 _REFUSED = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "ALREADY_EXISTS"})
+_OVERSIZED = "split your request"  # larger than the limit of a minute: it would be refused every time
 _SHOWN = 300
 # Channels to one address share a connection unless they are told not to.
 _OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
@@ -208,7 +209,7 @@ class Client:
             return AccessError(f"{text} ({code})")
         if code == "NOT_FOUND":
             return NotFound(text)
-        if code in _REFUSED:
+        if code in _REFUSED or _OVERSIZED in text:
             return Refused(text)
         if code in _TRANSIENT or code in _BROKEN:
             throttled = code == "RESOURCE_EXHAUSTED"

@@ -698,6 +698,16 @@ def test_requests_that_fail_for_a_passing_reason_are_tried_again(emulated: Serve
     assert bare(read(spot(emulated, name))) == bare([samples.one()])
 
 
+def test_a_request_larger_than_the_limit_of_a_minute_is_split(emulated: Server, name: str) -> None:
+    said = "Write rate limit exceeded, request larger than rate limiter capacity, please try to split your request"
+    write(spot(emulated, name), samples.many(1))
+    emulated.fail("Points/Upsert", "RESOURCE_EXHAUSTED", 1, message=said)
+    before = emulated.control()["Points/Upsert"]
+    assert write(spot(emulated, name, retries="0"), samples.many(50)) == []
+    assert emulated.control()["Points/Upsert"] - before == 3
+    assert bare(read(spot(emulated, name))) == bare([samples.many(50)])
+
+
 def test_a_collection_whose_creation_was_not_answered_is_as_it_was_asked_for(emulated: Server, name: str) -> None:
     """The next try is told that it is there already."""
     emulated.fail("Collections/Create", "UNAVAILABLE", 1, retry_after=0, lost=True)
