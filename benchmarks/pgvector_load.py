@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks import _pgvector
 from benchmarks.data import Inputs
-from benchmarks.goals import AtMost, Faster, PeakBelow
+from benchmarks.goals import AtMost, PeakBelow
 from benchmarks.measure import Contender
 from benchmarks.question import Question, main
 
@@ -37,12 +37,13 @@ def rivals(inputs: Inputs, scratch: Path) -> list[Contender]:
 QUESTION = Question(
     name="pgvector_load",
     text="Parquet to a new table of PostgreSQL without an index of vectors; also a fifth of the records with 1536 "
-    "dimensions. One COPY sends a buffer that is ready. All but `vex import` do it three times over.",
+    "dimensions. One COPY sends a buffer that is ready. All but `vex import` do it three times over, and executemany "
+    "with a fifth of the records.",
     ours=ours,
     rivals=rivals,
     goals=(
         *(AtMost(f"vex{what}", 1 / 0.8, than=f"one COPY{what}") for what in WHATS),
-        *(Faster(f"vex{what}", 10, than=(f"executemany{what}",)) for what in WHATS),
+        *(_pgvector.Rate(f"vex{what}", 10, than=f"executemany{what}") for what in WHATS),
         PeakBelow("vex import", 400),
     ),
     reads=(".parquet",),
