@@ -190,7 +190,7 @@ def upserted(path: str, table: str, way: str) -> None:
         for _ in range(TIMES):
             like_ours(db, path, table)
             file = pq.ParquetFile(path)
-            for batch in islice(file.iter_batches(PAGE), file.metadata.num_rows // (PAGE * PART)):
+            for batch in islice(file.iter_batches(PAGE), max(1, file.metadata.num_rows // (PAGE * PART))):
                 matrix = batch["vector"].flatten().to_numpy().reshape(batch.num_rows, -1)
                 vectors = map(made, matrix.tolist() if way == "text" else matrix)
                 rows = zip(*(batch[name].to_pylist() for name in names), vectors, strict=True)
