@@ -10,8 +10,8 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
-HEAD = """Medians of five whole processes, rivals in turn, on two shared cores (`benchmarks/results/`); the goals are those
-of `benchmarks/README.md`. Where a goal is about processor time, that is what is shown (cpu).
+HEAD = """Medians of five whole processes, rivals in turn, on two shared cores (`benchmarks/results/`); the goals are
+those of `benchmarks/README.md`. Where a goal is about processor time, that is what is shown (cpu).
 
 | question | records | vex, s | peak MB | beside it, s | goals |
 |---|--:|--:|--:|---|---|"""
