@@ -102,9 +102,9 @@ def _numbers(report: Report) -> Iterator[str]:
 def _pictures(projection: Projection, report: Report, kept: Pairs, corpus: Any) -> Iterator[Picture]:
     yield pictures.cosines(projection, report, kept)
     yield pictures.by_size(report)
-    points = report.curve or (projection.report.curve if projection.report else ())
-    if len(points) > 1:
-        yield pictures.curve(report, points)
+    trained = report if report.curve else projection.report
+    if trained is not None and len(trained.curve) > 1:
+        yield pictures.curve(trained)
     yield pictures.overview(projection, kept)
     unfamiliar = pictures.unfamiliar(projection, corpus)
     if unfamiliar is not None:

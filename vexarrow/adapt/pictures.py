@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from vexarrow.adapt.model import Adapter
     from vexarrow.adapt.pairs import Pairs
-    from vexarrow.adapt.report import Point, Report
+    from vexarrow.adapt.report import Report
 
     Matrix = NDArray[np.float32]
 
@@ -119,8 +120,9 @@ def by_size(report: Report) -> Picture:
     return Picture(chart, caption, ("neighbours", "projected", "source model"), rows)
 
 
-def curve(report: Report, points: Sequence[Point]) -> Picture:
-    """What more pairs bring."""
+def curve(report: Report) -> Picture:
+    """What more pairs bring; of a report with at least two points."""
+    points = report.curve
     sizes, found = [one.pairs for one in points], [one.overlap for one in points]
     source = report.source_overlap.value
     chart = Chart(
@@ -139,7 +141,7 @@ def curve(report: Report, points: Sequence[Point]) -> Picture:
     rows = tuple((f"{one.pairs:,}", f"{one.overlap:.1%}", f"{one.cosine:.3f}") for one in points)
     last = found[-1] - found[-2]
     more = "more pairs would help" if last > 0.01 else "more pairs would bring little"
-    caption = f"The last doubling brought {100 * last:+.1f} points: {more}."
+    caption = f"The last step brought {100 * last:+.1f} points, when it was trained: {more}."
     return Picture(chart, caption, ("pairs", "of 10 found", "cosine"), rows)
 
 
@@ -152,7 +154,7 @@ def _ends(chart: Chart, x: float, ends: dict[str, float], said: tuple[str, ...])
 
 
 def _ceiling(values: Sequence[float]) -> float:
-    return min(1.0, max(0.1, np.ceil(max(values) * 10.5) / 10))
+    return min(1.0, max(0.1, math.ceil(max(values) * 10.5) / 10))
 
 
 def overview(adapter: Adapter, kept: Pairs) -> Picture:
@@ -179,8 +181,11 @@ def overview(adapter: Adapter, kept: Pairs) -> Picture:
     chart.label((right, high), "native", "native", by=(-4, 14), place="end")
     chart.label((right, high), "projected", "projected", by=(-4, 30), place="end")
     distances = np.linalg.norm(theirs - ours, axis=1)
-    rows = (("vectors shown", str(len(shown))), ("variance on the map", f"{share:.0%}"))
-    rows += (("median length of a line", f"{np.median(distances):.3f}"),)
+    rows = (
+        ("vectors shown", str(len(shown))),
+        ("variance on the map", f"{share:.0%}"),
+        ("median length of a line", f"{np.median(distances):.3f}"),
+    )
     caption = (
         f"Each line joins a vector with its projection. The map holds {share:.0%} of the variance; a projection draws "
         "towards the middle what it cannot know."

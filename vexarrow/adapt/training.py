@@ -162,11 +162,21 @@ def _split(pairs: Pairs, held_out: int | Sequence[bool] | NDArray[np.bool_] | No
 
 
 def _check_models(source: str | ModelCard, target: str | ModelCard) -> None:
-    names = [one.name if isinstance(one, ModelCard) else one for one in (source, target)]
-    if not all(names):
+    said = [_used(one) for one in (source, target)]
+    if not all(used[0] for used in said):
         raise UsageError("both models need a name")
-    if names[0] == names[1] and not (isinstance(source, ModelCard) and source != target):
-        raise UsageError(f"both sides are vectors of {names[0]}: there is nothing to translate")
+    if said[0] == said[1]:
+        raise UsageError(
+            f"both sides are vectors of {said[0][0]}: there is nothing to translate, unless they are of two revisions "
+            f"or prefixes, which have to be named then"
+        )
+
+
+def _used(model: str | ModelCard) -> tuple[str | None, ...]:
+    """A model as it was used: what tells two of one name apart."""
+    if isinstance(model, str):
+        return model, None, None, None
+    return model.name, model.provider, model.revision, model.prefix
 
 
 def _check_count(pairs: Pairs, force: bool) -> None:

@@ -90,13 +90,15 @@ class _Reader:
             raise DataError(f"{where}: {_why_no_json(line, error)}; {self._looks}") from None
         if not isinstance(record, simdjson.Object):
             raise DataError(f"{where}: not a JSON object; {self._looks}")
+        # An array within an array would be flattened; only a line with more brackets than usual can hold one.
+        deep = line.count(b"[") > sum(key in record for key in self._rows)
         for key in self._shape.needed:
             if key not in record:
                 raise SchemaError(f"{where}: there is no {key!r}; {self._looks}")
-            self._keep(key, self._vector(record, key, where), where)
+            self._keep(key, self._vector(record, key, where, deep=deep), where)
         for key in self._shape.optional:
             if key in record and record[key] is not None:
-                self._keep(key, self._vector(record, key, where), where)
+                self._keep(key, self._vector(record, key, where, deep=deep), where)
         for key, values in self._values.items():
             values.append(_plain(record[key]) if key in record else None)
         self._numbers.append(number)
@@ -106,7 +108,7 @@ class _Reader:
     def _looks(self) -> str:
         return f"a line looks like {self._shape.example}"
 
-    def _vector(self, record: Any, key: str, where: str) -> Matrix:
+    def _vector(self, record: Any, key: str, where: str, *, deep: bool) -> Matrix:
         value = record[key]
         if not isinstance(value, simdjson.Array):
             raise DataError(
@@ -116,7 +118,7 @@ class _Reader:
             exact = np.frombuffer(value.as_buffer(of_type="d"), np.float64)
         except TypeError:
             exact = None
-        if exact is None or len(exact) != len(value):
+        if exact is None or (deep and any(isinstance(one, simdjson.Array) for one in value)):
             raise DataError(f"{where}: {key!r} holds something that is no number; mend the line or leave it out")
         with np.errstate(over="ignore"):
             row = exact.astype(np.float32)
