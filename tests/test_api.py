@@ -115,6 +115,8 @@ def test_a_transform_that_refuses_does_so_before_the_target_is_made(tmp_path: Pa
         ({"limit": -1}, UsageError),
         ({"where": "this is no SQL"}, UsageError),
         ({"source_format": "xml"}, UsageError),
+        ({"metric": "nothing"}, UsageError),
+        ({"rate": 0.0}, UsageError),
         ({"target_options": {"nothing": "1"}}, UsageError),
         ({"source_options": {"db": "1"}}, UsageError),
         ({"target": "http://127.0.0.1:1/x.parquet"}, vexarrow.VexError),

@@ -42,6 +42,11 @@ def copy(
     transforms: Sequence[Transform] = (),
     adapt: Adapt | Adapter | str | Sequence[Adapter | str] | None = None,
     reembed: Reembed | str | None = None,
+    drop_vectors: bool = False,
+    metric: str | None = None,
+    create: bool = True,
+    allow_metric_change: bool = False,
+    rate: float | None = None,
     batch_rows: int | None = None,
 ) -> Report:
     """Copy records from one place to another, whatever the two are: file, directory, URL or store.
@@ -51,8 +56,11 @@ def copy(
     N-th does. `rejects`: where rejected records are written (default: beside the target). `adapt`: projections, as
     objects, files or URLs, or the model to whose space vectors are projected (see `vexarrow.adapt.adapting`).
     `reembed`: the model that makes new vectors for records that need them (see `vexarrow.embedding`). Both come after
-    the transforms, and one of them alone makes sense. `batch_rows`: records at a time. A file appears whole or not at
-    all; a store is upserted by id, batch by batch.
+    the transforms, and one of them alone makes sense. `drop_vectors`: all vectors of a record but the first are left
+    out. `metric`: of a store's target that is created (default: the source's); `create`: whether a missing one is
+    created, else NotFound is raised; `allow_metric_change`: load into one of another metric, which otherwise raises
+    SchemaError. `rate`: records a second at most. `batch_rows`: records at a time. A file appears whole or not at all;
+    a store is upserted by id, batch by batch.
 
     Returns the Report, whose counts balance: read = written + rejected + skipped. Raises a VexError otherwise.
 
@@ -61,7 +69,10 @@ def copy(
     12
     """
     from vexarrow.engine import Plan, run
+    from vexarrow.metrics import known_metric
 
+    if rate is not None and not rate > 0:
+        raise UsageError(f"a rate of {rate} records a second makes no sense")
     if adapt is not None and reembed is not None:
         raise UsageError("adapt and reembed contradict each other: vectors are projected, or made from the text")
     place = resolve(source, source_options, side=SOURCE, format=source_format)
@@ -74,6 +85,11 @@ def copy(
             most_rejects=1 if strict else max_rejects,
             rejects_path=rejects,
             rows=batch_rows,
+            drop_vectors=drop_vectors,
+            metric=None if metric is None else known_metric(metric),
+            create=create,
+            any_metric=allow_metric_change,
+            rate=rate,
         )
         return run(plan)
 

@@ -466,6 +466,21 @@ def test_a_metric_that_differs_is_an_error_unless_it_is_allowed(server: Server, 
     assert vex(*command, "--allow-metric-change").ok().code == 0
 
 
+def test_python_says_what_a_target_has_to_be_as_the_command_line_does(server: Server, name: str) -> None:
+    options = {"url": server.url, "collection": name, **({"api-key": server.key} if server.key else {})}
+    with pytest.raises(NotFound, match="--no-create"):
+        vexarrow.copy(str(DEBIAN), "qdrant", target_options=options, create=False)
+    vexarrow.copy(str(DEBIAN), "qdrant", target_options=options, metric="euclidean", limit=5)
+    with resolve("qdrant", options, side="source").source(Selection()) as source:
+        assert source.describe().metric == "euclidean"
+    with pytest.raises(SchemaError, match="euclidean"):
+        vexarrow.copy(str(DEBIAN), "qdrant", target_options=options, metric="dot")
+    more = vexarrow.copy(
+        str(DEBIAN), "qdrant", target_options=options, metric="dot", allow_metric_change=True, rate=1e6
+    )
+    assert more.counts.written == 160
+
+
 def test_a_metric_that_qdrant_does_not_have_is_an_error(server: Server, name: str) -> None:
     with pytest.raises(SchemaError, match="hamming"), loading(spot(server, name), Description(dim=2, metric="hamming")):
         pass
