@@ -146,3 +146,18 @@ def test_the_same_pairs_give_the_same_blend_and_the_same_map() -> None:
     once, again = (fit(x[order], y[order]) for _ in range(2))
     np.testing.assert_array_equal(once.linear.weight, again.linear.weight)
     assert once.chosen == again.chosen
+
+
+@pytest.mark.parametrize("n", [30, 300], ids=["fewer pairs than dimensions", "more"])
+def test_the_leverage_tells_vectors_of_another_kind(n: int) -> None:
+    x, y = made(n + 500, 60, 30, noise=0.1)
+    fitted = fit(x[:n], y[:n])
+    limit = np.quantile(fitted.leverages, 0.99)
+    strange = unit(np.random.default_rng(9).standard_normal((500, 60)))
+
+    def share(rows: Matrix) -> float:
+        leverage = 1 / n + (((rows - fitted.source_mean) @ fitted.whitening) ** 2).sum(1)
+        return float((leverage > limit).mean())
+
+    assert share(x[n:]) < 0.1
+    assert share(strange) > 0.9

@@ -1,7 +1,7 @@
 """The file of a projection: safetensors, everything that is known of it in one JSON text of its header.
 
 Tensors: `weight` [d_in, d_out], `bias` [d_out], and of a trained one `source_mean` [d_in], `target_mean` [d_out] and
-`whitening` [d_in, r], which the leverage needs. float32, or float16 at half the size. The same projection gives the
+`whitening` [d_in, d_in], which the leverage needs. float32, or float16 at half the size. The same projection gives the
 same bytes: there is one metadata key, its JSON is sorted, and no clock is read.
 """
 
