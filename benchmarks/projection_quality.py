@@ -4,8 +4,8 @@
     python -m benchmarks.projection_quality --embeddings .cache/embeddings
 
 Every two models are a pair, both ways. For each of three seeds some records are drawn to train with, and 1,500 others
-to judge with. Beside `vexarrow` stand ridge with the leave-one-out penalty and Procrustes, both centred, isotrieve 0.4.0
-(`pip install isotrieve==0.4.0`; the best of its settings by what is judged), and the source vectors as they are. Judged
+to judge with. Beside `vexarrow` stand ridge with the leave-one-out penalty and Procrustes, both centred; isotrieve
+(`pip install isotrieve==0.4.0`; the best of its settings by what is judged); and the source vectors as they are. Judged
 is: `overlap`, the share of a record's 10 native neighbours among the 10 under the projection; `queries`, the
 same with native vectors asking projected ones; `recall`, of the 10 records that real queries find natively, those they
 find among the projected; `cosine`.
@@ -25,6 +25,7 @@ import numpy as np
 
 from benchmarks.machine import describe
 from vexarrow.adapt.axes import Axes, unit
+from vexarrow.adapt.blend import USUAL, Chosen
 from vexarrow.adapt.fit import fit
 from vexarrow.adapt.neighbours import nearest, shared
 
@@ -62,7 +63,7 @@ class Task(NamedTuple):
 
 def ridge(x: Matrix, y: Matrix) -> Map:
     """Centred ridge with the penalty of the best leave-one-out cosine."""
-    penalty = fit(x, y).penalty
+    penalty = fit(x, y, chosen=Chosen(USUAL, 0.0)).penalty
     mean_x, mean_y = x.mean(0), y.mean(0)
     axes = Axes.of(x - mean_x)
     cross = axes.rows.T @ (y - mean_y)
@@ -78,12 +79,7 @@ def procrustes(x: Matrix, y: Matrix) -> Map:
     return lambda rows: (rows - mean_x) @ weight + mean_y
 
 
-def ours(x: Matrix, y: Matrix) -> Map:
-    """What `Projection.train` fits."""
-    return fit(x, y).linear
-
-
-METHODS: dict[str, Callable[[Matrix, Matrix], Map]] = {"ridge": ridge, "procrustes": procrustes, "vexarrow": ours}
+METHODS: dict[str, Callable[[Matrix, Matrix], Map]] = {"ridge": ridge, "procrustes": procrustes}
 
 
 def isotrieve(x: Matrix, y: Matrix) -> Iterator[Map]:
@@ -135,8 +131,8 @@ def ask(source: Model, target: Model, size: int, seed: int, *, rivals: bool) -> 
         source.docs[train], target.docs[train], source.docs[test], target.docs[test], target.queries, source.queries
     )
     found = {name: judge(task, method(task.x, task.y)) for name, method in METHODS.items()}
-    fitted = fit(task.x, task.y)
-    found["vexarrow"]["loo_cosine"] = fitted.loo_cosine
+    fitted = fit(task.x, task.y)  # as `Projection.train` does
+    found["vexarrow"] = {**judge(task, fitted.linear), "loo_cosine": fitted.loo_cosine}
     found["source"] = stay(task)
     if rivals:
         every = [judge(task, mapped) for mapped in isotrieve(task.x, task.y)]

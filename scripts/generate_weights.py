@@ -43,7 +43,8 @@ from vexarrow.location import redact
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-# Dollars for a million tokens, from the pages of the models at developers.openai.com, looked up in November 2026.
+# Dollars for a million tokens, looked up in November 2026: of the 3-* models on OpenAI's pages, of ada-002 as others
+# quote it. --price says another.
 PRICES = {"text-embedding-3-small": 0.02, "text-embedding-3-large": 0.13, "text-embedding-ada-002": 0.10}
 PAGE = 2048
 _PLAIN_TEXT = (".txt", ".txt.gz", ".txt.zst")

@@ -26,14 +26,15 @@ class Blend(NamedTuple):
     """`ridge` of the ridge map and 1 - `ridge` of the Procrustes map, times `scale`.
 
     `shrink`: the penalty of the ridge map, as a part of the one of the best cosine, which shrinks too much for most
-    retrieval. `whole`: where there are fewer pairs than dimensions, the Procrustes map turns the directions in which no
-    two pairs differ as well, to anywhere: that keeps the neighbourhoods of the source; else they are lost.
+    retrieval. `whole`: where there are fewer pairs than dimensions, the Procrustes map may turn the directions in which
+    no two pairs differ as well, to anywhere, with this weight: that keeps the neighbourhoods of the source, and costs
+    native queries as much as it adds.
     """
 
     ridge: float
     scale: float = 1.0
     shrink: float = 1 / 3
-    whole: bool = False
+    whole: float = 0.0
 
 
 USUAL = Blend(0.5)
@@ -45,7 +46,9 @@ BLENDS = (
     *(Blend(ridge) for ridge in (0.0, 0.33, 0.67, 0.8)),
     *(Blend(ridge, 1.2) for ridge in (0.5, 0.67, 0.8)),
     *(Blend(ridge, shrink=1.0) for ridge in (0.8, 1.0)),
-    *(Blend(ridge, whole=True) for ridge in (0.0, 0.33, 0.5, 0.67)),
+    *(Blend(ridge, whole=1.0) for ridge in (0.0, 0.33, 0.5, 0.67)),
+    *(Blend(ridge, whole=0.5) for ridge in (0.33, 0.5, 0.67)),
+    Blend(0.67, shrink=1.0, whole=1.0),
 )
 
 
@@ -68,8 +71,7 @@ class Maps:
         mixed = weight * self._polar
         if blend.ridge:
             mixed += blend.ridge * (self._cross / self._shrunk(blend.shrink)[:, None])
-        rest = weight * self._rest if blend.whole else np.zeros_like(self._rest)
-        whole: Matrix = blend.scale * np.vstack([mixed, rest])
+        whole: Matrix = blend.scale * np.vstack([mixed, weight * blend.whole * self._rest])
         return whole
 
     def mapped(self, rows: Matrix, blends: Sequence[Blend]) -> Iterator[Matrix]:
@@ -79,7 +81,7 @@ class Maps:
         shrinks = {one.shrink for one in blends}
         ridge = {shrink: (along / self._shrunk(shrink)) @ self._cross for shrink in shrinks}
         for blend in blends:
-            mixed = (1 - blend.ridge) * (turned + beside if blend.whole else turned)
+            mixed = (1 - blend.ridge) * (turned + blend.whole * beside)
             mixed += blend.ridge * ridge[blend.shrink]
             yield blend.scale * mixed
 
@@ -116,8 +118,8 @@ class Chosen(NamedTuple):
 
 
 def choose_blend(x: Matrix, y: Matrix, penalty: float, seed: int = 0) -> Chosen:
-    """The blend whose maps, each trained without the rows that it is judged by, find the most native neighbours: half
-    of them among projected rows, half with native rows as queries.
+    """The blend whose maps, each trained without the rows that it is judged by, find the most native neighbours:
+    among projected rows, and with native rows as queries, each beside what the usual blend finds.
 
     The usual one, unless another is better by more than half the standard error, or when there are too few rows.
     """
@@ -127,7 +129,8 @@ def choose_blend(x: Matrix, y: Matrix, penalty: float, seed: int = 0) -> Chosen:
     whole = len(order) < MOST_FOLDED
     folds = np.array_split(order, FOLDS if whole else FOLDS + 1)
     judged = [_judge(x, y, np.setdiff1d(order, fold), fold, penalty) for fold in (folds if whole else folds[:1])]
-    found = np.hstack([one.found for one in judged])
+    within, asked = np.hstack([one.within for one in judged]), np.hstack([one.asked for one in judged])
+    found = _relative(within) + _relative(asked)
     better = found - found[0]
     error = better.std(1) / np.sqrt(better.shape[1])
     best = int(np.argmax(better.mean(1)))
@@ -137,10 +140,19 @@ def choose_blend(x: Matrix, y: Matrix, penalty: float, seed: int = 0) -> Chosen:
 
 
 class _Judged(NamedTuple):
-    """`found` [blends, rows]: the share of native neighbours, twice. `cosines`: of each blend, and of ridge alone."""
+    """`within`, `asked` [blends, rows]: the share of native neighbours found, among projected rows and by native ones.
+    `cosines`: of each blend, and of ridge alone."""
 
-    found: Matrix
+    within: Matrix
+    asked: Matrix
     cosines: Matrix
+
+
+def _relative(found: Matrix) -> Matrix:
+    """The shares as parts of what the usual blend finds on the average."""
+    usual = float(found[0].mean())
+    relative: Matrix = found / usual if usual else found
+    return relative
 
 
 def _judge(x: Matrix, y: Matrix, train: Rows, test: Rows, penalty: float) -> _Judged:
@@ -151,13 +163,12 @@ def _judge(x: Matrix, y: Matrix, train: Rows, test: Rows, penalty: float) -> _Ju
     native = y[test].astype(np.float32)
     count = min(NEIGHBOURS, len(test) // 4)
     known = nearest(native, native, count, but_self=True)
-    found, cosines = [], []
+    within, asked, cosines = [], [], []
     every = (*BLENDS, RIDGE)
     for blend, mapped in zip(every, maps.mapped(x[test] - mean_x, every), strict=True):
         ours = unit(mapped + mean_y).astype(np.float32)
         cosines.append(float(np.einsum("ij,ij->i", ours, native).mean()))
         if blend is not RIDGE:
-            within = nearest(ours, ours, count, but_self=True)
-            asked = nearest(native, ours, count, but_self=True)
-            found.append(shared(within, known) + shared(asked, known))
-    return _Judged(np.array(found), np.array(cosines))
+            within.append(shared(nearest(ours, ours, count, but_self=True), known))
+            asked.append(shared(nearest(native, ours, count, but_self=True), known))
+    return _Judged(np.array(within), np.array(asked), np.array(cosines))
