@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.intp]
 
 MOST_ROWS = 50_000
-STEPS, BATCH_ROWS = 25, 8192
+STEPS, BATCH_ROWS, FEWEST_STARTS = 25, 8192, 2000
 COLUMNS = ("id", "text", "model", "namespace")
 
 
@@ -141,13 +141,28 @@ def medoids(unit: Matrix, count: int, seed: int = 0) -> Rows:
     """`count` different rows of unit vectors [n, d], each the nearest to the middle of its group, by k-means in small
     batches; n is at least `count`. The same for the same seed."""
     random = np.random.default_rng(seed)
-    centres = unit[np.sort(random.choice(len(unit), count, replace=False))].copy()
+    centres = _spread(unit, count, random)
     seen = np.zeros(count)
     size = min(len(unit), max(BATCH_ROWS, 4 * count))
     for _ in range(STEPS):
         rows = np.arange(len(unit)) if size == len(unit) else np.sort(random.choice(len(unit), size, replace=False))
         _step(centres, seen, unit[rows], forget=size == len(unit))
     return _nearest_rows(unit, centres, random)
+
+
+def _spread(unit: Matrix, count: int, random: np.random.Generator) -> Matrix:
+    """Rows to start from, each by chance in proportion to its squared distance from those before it (k-means++)."""
+    size = min(len(unit), max(FEWEST_STARTS, 4 * count))
+    rows = unit[np.sort(random.choice(len(unit), size, replace=False))]
+    chosen = [int(random.integers(size))]
+    far = 1 - rows @ rows[chosen[0]]
+    for _ in range(count - 1):
+        weights = np.maximum(far, 0).astype(np.float64).cumsum()
+        # Where all that is left lies on a start already, any row is as good.
+        at = int(np.searchsorted(weights, random.random() * weights[-1], "right")) if weights[-1] > 0 else 0
+        chosen.append(min(at, size - 1))
+        far = np.minimum(far, 1 - rows @ rows[chosen[-1]])
+    return rows[chosen]
 
 
 def _step(centres: Matrix, seen: NDArray[np.float64], rows: Matrix, *, forget: bool) -> None:
