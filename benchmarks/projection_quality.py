@@ -175,13 +175,14 @@ def main() -> None:
     parser.add_argument("--embeddings", type=Path, default=Path(".cache/embeddings"))
     parser.add_argument("--models", nargs="*", default=[], help="only these")
     parser.add_argument("--pair", nargs=2, action="append", help="only this source and target; repeatable")
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, help="pairs to train with")
     parser.add_argument("--without-isotrieve", action="store_true")
     parser.add_argument("--no-result", action="store_true", help="print only")
     given = parser.parse_args()
     every = {one.name: one for one in models(given.embeddings, given.models)}
     cells: list[dict[str, object]] = []
     for source, target in given.pair or permutations(every, 2):
-        for size in SIZES:
+        for size in given.sizes:
             asked = [
                 ask(every[source], every[target], size, seed, rivals=not given.without_isotrieve) for seed in SEEDS
             ]

@@ -118,10 +118,10 @@ class Chosen(NamedTuple):
 
 
 def choose_blend(x: Matrix, y: Matrix, penalty: float, seed: int = 0) -> Chosen:
-    """The blend whose maps, each trained without the rows that it is judged by, find the most native neighbours:
-    among projected rows, and with native rows as queries, each beside what the usual blend finds.
+    """The blend whose maps, each trained without the rows that it is judged by, find the most native neighbours: both
+    among projected rows and with native rows as queries.
 
-    The usual one, unless another is better by more than half the standard error, or when there are too few rows.
+    Where no blend is best at both, the one that stays least behind; the usual one when there are too few rows to tell.
     """
     order = np.random.default_rng(seed).permutation(len(x))[:MOST_FOLDED]
     if len(order) < FEWEST_FOLDED:
@@ -130,11 +130,7 @@ def choose_blend(x: Matrix, y: Matrix, penalty: float, seed: int = 0) -> Chosen:
     folds = np.array_split(order, FOLDS if whole else FOLDS + 1)
     judged = [_judge(x, y, np.setdiff1d(order, fold), fold, penalty) for fold in (folds if whole else folds[:1])]
     within, asked = np.hstack([one.within for one in judged]), np.hstack([one.asked for one in judged])
-    found = _relative(within) + _relative(asked)
-    better = found - found[0]
-    error = better.std(1) / np.sqrt(better.shape[1])
-    best = int(np.argmax(better.mean(1)))
-    best = best if better[best].mean() > error[best] / 2 else 0
+    best = int(np.argmin(_short(within) ** 2 + _short(asked) ** 2))
     cosines = np.mean([one.cosines for one in judged], axis=0)
     return Chosen(BLENDS[best], float(cosines[best] - cosines[-1]))
 
@@ -148,11 +144,11 @@ class _Judged(NamedTuple):
     cosines: Matrix
 
 
-def _relative(found: Matrix) -> Matrix:
-    """The shares as parts of what the usual blend finds on the average."""
-    usual = float(found[0].mean())
-    relative: Matrix = found / usual if usual else found
-    return relative
+def _short(found: Matrix) -> Matrix:
+    """How much less each blend finds than the one that finds most, 0 to 1."""
+    means = found.mean(1)
+    short: Matrix = 1 - means / max(float(means.max()), 1e-9)
+    return short
 
 
 def _judge(x: Matrix, y: Matrix, train: Rows, test: Rows, penalty: float) -> _Judged:
