@@ -78,6 +78,15 @@ class Control:
         return answer
 
 
+def _body(opening: bytes, records: Sequence[bytes], end: bytes) -> bytes:
+    """A request with records in a list, put together by one copy of them."""
+    first, rest = opening + records[0], list(records[1:])
+    if rest:
+        rest[-1] += end
+        return b",".join([first, *rest])
+    return first + end
+
+
 # -- data -----------------------------------------------------------------------------------------------
 
 
@@ -146,7 +155,7 @@ class Vectors:
     def upsert(self, namespace: str, records: Sequence[bytes]) -> None:
         """See Data."""
         end = b'],"namespace":' + orjson.dumps(namespace) + b"}" if namespace else b"]}"
-        self._api.send("POST", "/vectors/upsert", self.opening + b",".join(records) + end)
+        self._api.send("POST", "/vectors/upsert", _body(self.opening, records, end))
 
     def ids_at_once(self, ids: Sequence[str], most: int) -> int:
         """See Data."""
@@ -191,7 +200,7 @@ class Documents:
 
     def upsert(self, namespace: str, records: Sequence[bytes]) -> None:
         """See Data."""
-        self._api.send("POST", self._path(namespace, "upsert"), self.opening + b",".join(records) + b"]}")
+        self._api.send("POST", self._path(namespace, "upsert"), _body(self.opening, records, b"]}"))
 
     def ids_at_once(self, ids: Sequence[str], most: int) -> int:
         """See Data."""
