@@ -118,10 +118,11 @@ def _sound(pairs: Pairs) -> NDArray[np.bool_]:
 
 
 def _first(pairs: Pairs) -> NDArray[np.bool_]:
-    both = np.ascontiguousarray(np.hstack([pairs.source, pairs.target]))
-    _, first = np.unique(both.view(np.dtype((np.void, both.itemsize * both.shape[1]))), return_index=True)
+    first: dict[bytes, int] = {}
+    for row, (x, y) in enumerate(zip(pairs.source, pairs.target, strict=True)):
+        first.setdefault(sha256(x.tobytes() + y.tobytes()).digest(), row)
     kept = np.zeros(len(pairs), bool)
-    kept[first] = True
+    kept[list(first.values())] = True
     return kept
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vexarrow._version import __version__
-from vexarrow.adapt import measures
+from vexarrow.adapt import blas, measures
 from vexarrow.adapt.fit import Fit, Linear, fit
 from vexarrow.adapt.gate import FEWEST_PAIRS, Verdict, judge
 from vexarrow.adapt.model import ModelCard
@@ -223,11 +223,14 @@ def _projection(fitted: Fit, cards: tuple[ModelCard, ModelCard], count: int) -> 
 def _curve(x: Any, y: Any, kept: Pairs, prior: Linear | None, whole: Fit, seed: int) -> list[Point]:
     """What fewer pairs would have given: a fit with an eighth, a quarter and a half of them."""
     order = np.random.default_rng(seed).permutation(len(x))
-    points = []
-    for part in CURVE_PARTS:
-        count = len(x) // part
-        if count < 20:
-            continue
-        fitted = whole if part == 1 else fit(x[order[:count]], y[order[:count]], prior, chosen=whole.chosen)
-        points.append(measures.point(count, fitted.linear, kept))
-    return points
+    points = {}
+
+    def add(count: int) -> None:
+        some = order[:count]
+        fitted = whole if count == len(x) else fit(x[some], y[some], prior, chosen=whole.chosen)
+        points[count] = measures.point(count, fitted.linear, kept)
+
+    counts = [count for count in (len(x) // part for part in CURVE_PARTS) if count >= 20]
+    with blas.single_threaded():  # much of a fit is done by one thread in any case
+        blas.each(add, sorted(counts, reverse=True))
+    return [points[count] for count in counts]
