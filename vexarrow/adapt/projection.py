@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vexarrow.adapt import kernel, weights_file
+from vexarrow.adapt import blas, kernel, weights_file
 from vexarrow.adapt.model import ModelCard
 from vexarrow.adapt.pairs import matrix_of
 from vexarrow.errors import DataError, SchemaError
@@ -177,7 +177,8 @@ class Projection:
         if self.familiarity is None:
             return None
         rows = self._rows(vectors)
-        return self.familiarity.leverage(rows * kernel.inverse_lengths(rows)[:, None])
+        with blas.single_threaded():  # a few rows of each page, beside threads that have more to do
+            return self.familiarity.leverage(rows * kernel.inverse_lengths(rows)[:, None])
 
     @property
     def leverage_limit(self) -> float | None:
