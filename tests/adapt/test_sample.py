@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.adapt.real import SOURCE, TARGET, code, games, write_records
 from tests.commands import DEBIAN, json_lines, vex
@@ -98,16 +99,16 @@ def test_medoids_stand_for_groups() -> None:
     centres = random.standard_normal((8, 32))
     group = np.repeat(np.arange(8), [400, 200, 100, 50, 20, 20, 20, 20])
     rows = centres[group] + 0.05 * random.standard_normal((len(group), 32))
-    unit = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    unit: NDArray[np.float32] = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     found = medoids(unit, 16, 0)
     assert len(set(found.tolist())) == 16
     assert set(group[found].tolist()) == set(range(8))
 
 
 def test_as_many_medoids_as_rows_are_all_of_them() -> None:
-    unit = np.eye(6, dtype=np.float32)
+    unit: NDArray[np.float32] = np.eye(6, dtype=np.float32)
     assert medoids(unit, 6).tolist() == [0, 1, 2, 3, 4, 5]
-    assert len(set(medoids(np.ones((6, 4), np.float32) / 2, 3).tolist())) == 3
+    assert len(set(medoids(np.full((6, 4), 0.5, np.float32), 3).tolist())) == 3
 
 
 def test_from_a_sample_to_a_projection(tmp_path: Path) -> None:
@@ -119,7 +120,7 @@ def test_from_a_sample_to_a_projection(tmp_path: Path) -> None:
     with embedding_server() as server:
         model = ["--embed-model", "openai:text-embedding-3-small", "--embed-url", server.openai, "--no-embed-cache"]
         vex("convert", chosen, embedded, "--reembed", "--force-reembed", *model).ok()
-    train = ["--source", chosen, "--target", embedded, "--to", "text-embedding-3-small", "-o", output]
+    train: list[str | Path] = ["--source", chosen, "--target", embedded, "--to", "text-embedding-3-small", "-o", output]
     done = vex("adapt", "train", *train)
     assert done.code == 1
     assert "vectors fit those of other texts as well as their own" in done.err

@@ -100,7 +100,14 @@ def test_half_is_half_the_size(aligned: Path, tmp_path: Path) -> None:
 def test_a_prior_is_corrected(aligned: Path, tmp_path: Path) -> None:
     train("--pairs", aligned, "-o", tmp_path / "prior.safetensors").ok()
     own = write_pairs(tmp_path / "own.jsonl", *games())
-    arguments = ["--pairs", own, "--prior", tmp_path / "prior.safetensors", "-o", tmp_path / "own.safetensors"]
+    arguments: list[str | Path] = [
+        "--pairs",
+        own,
+        "--prior",
+        tmp_path / "prior.safetensors",
+        "-o",
+        tmp_path / "own.safetensors",
+    ]
     train(*arguments, "--force").ok()
     made = Projection.load(str(tmp_path / "own.safetensors"))
     assert made.header["method"]["prior"] == Projection.load(str(tmp_path / "prior.safetensors")).checksum
@@ -285,7 +292,7 @@ def test_two_places_are_joined_on_their_ids(tmp_path: Path) -> None:
     turned = np.arange(CODE)[::-1]
     b = write_records(tmp_path / "b.vmig.jsonl", [ids[row] for row in turned[:-20]], target[turned[:-20]], model=TARGET)
     vex("convert", b, tmp_path / "b.parquet").ok()
-    joined = ["--source", a, "--target", tmp_path / "b.parquet", "-o", tmp_path / "my.safetensors"]
+    joined: list[str | Path] = ["--source", a, "--target", tmp_path / "b.parquet", "-o", tmp_path / "my.safetensors"]
     done = vex("adapt", "train", *joined).ok()
     made = Projection.load(str(tmp_path / "my.safetensors"))
     assert (made.source.name, made.target.name) == (SOURCE, TARGET)  # as the records name them
@@ -299,7 +306,7 @@ def test_a_place_may_be_a_store(tmp_path: Path) -> None:
     a = write_records(tmp_path / "a.vmig.jsonl", ids, source, model=SOURCE)
     b = write_records(tmp_path / "b.vmig.jsonl", ids, target)
     vex("import", "--from", a, "--to", "vektor", "--db", tmp_path / "a.db").ok()
-    named = ["--source", "vektor", "--source-db", tmp_path / "a.db", "--target", b]
+    named: list[str | Path] = ["--source", "vektor", "--source-db", tmp_path / "a.db", "--target", b]
     train(*named, "-o", tmp_path / "my.safetensors").ok()
     assert Projection.load(str(tmp_path / "my.safetensors")).header["pairs"]["sha256"]
 
@@ -343,3 +350,9 @@ def test_the_header_of_a_file_is_shown(aligned: Path, tmp_path: Path) -> None:
         assert words in shown
     said = json.loads(vex("adapt", "info", tmp_path / "my.safetensors", "--json").ok().out)
     assert said == {**made.header, "checksum": made.checksum}
+
+
+@pytest.mark.parametrize("command", ["train", "sample", "evaluate", "info", "detect"])
+def test_help_ends_with_examples(command: str) -> None:
+    shown = vex("adapt", command, "--help").ok().out
+    assert f"vex-adapt {command} " in shown.partition("Examples:")[2]
