@@ -91,7 +91,9 @@ def train_command(given: Given, /, **options: Any) -> None:
     """Train a projection on vectors of the same texts by two models, measure it, and refuse it where it would hurt.
 
     A fifth of the pairs is held out for the report; the file is then fitted with all of them. The same pairs and the
-    same seed give the same file, on a machine with as many threads. Options of stores: --source-url, --target-collection, ...
+    same seed give the same file, on a machine with as many threads.
+
+    Options of stores: --source-url, --target-collection, ...
     """
     _check_output(options["output"], options["overwrite"])
     pairs = _pairs(given, options)
