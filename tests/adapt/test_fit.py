@@ -9,7 +9,7 @@ import pytest
 
 from vexarrow.adapt.axes import Axes
 from vexarrow.adapt.blend import BLENDS, choose_blend
-from vexarrow.adapt.fit import PRIOR_PENALTIES, Linear, fit
+from vexarrow.adapt.fit import MOST_LEFT_OUT, PENALTIES, PRIOR_PENALTIES, Linear, fit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,6 +56,26 @@ def test_the_leave_one_out_cosine_is_that_of_fits_without_each_pair(n: int) -> N
 def test_the_penalty_is_the_one_of_the_best_leave_one_out_cosine() -> None:
     fitted = fit(*made(60, 20, 30))
     assert dict(fitted.curve)[fitted.penalty] == max(cosine for _, cosine in fitted.curve)
+
+
+@pytest.mark.parametrize("near", [PENALTIES[0], PENALTIES[4], PENALTIES[-1]])
+def test_from_the_penalty_of_another_fit_the_same_one_is_found(near: float) -> None:
+    """Uphill to the same top, and no further."""
+    x, y = made(60, 20, 30)
+    whole, found = fit(x, y), fit(x, y, near=near)
+    assert found.penalty == whole.penalty
+    assert (found.linear.weight == whole.linear.weight).all()
+    assert set(found.curve) < set(whole.curve)
+
+
+def test_more_pairs_than_are_left_out() -> None:
+    """Of thousands of pairs some are left out, evenly chosen: they tell what all of them would."""
+    x, y = made(2 * MOST_LEFT_OUT + 2, 20, 30)
+    fitted = fit(x, y)
+    some = fit(x[::2], y[::2])
+    assert fitted.penalty == some.penalty
+    assert len(fitted.leverages) == len(x)
+    assert fitted.loo_cosine == pytest.approx(some.loo_cosine, abs=0.01)
 
 
 @pytest.mark.parametrize("n", [60, 200, 800])

@@ -22,19 +22,23 @@ D_IN, D_OUT = 48, 80
 
 
 def made(rows: int, width: int, seed: int = 0) -> Matrix:
-    return np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
+    drawn: Matrix = np.random.default_rng(seed).standard_normal((rows, width), dtype=np.float32)
+    return drawn
 
 
 @pytest.fixture
 def weights() -> tuple[Matrix, Matrix]:
-    return made(D_IN, D_OUT, 1) / 10, made(1, D_OUT, 2)[0] / 10
+    weight: Matrix = made(D_IN, D_OUT, 1) / np.float32(10)
+    bias: Matrix = made(1, D_OUT, 2)[0] / np.float32(10)
+    return weight, bias
 
 
 def exact(x: Matrix, weight: Matrix, bias: Matrix) -> NDArray[np.float64]:
     """The same by its definition, in float64."""
     rows = x.astype(float)
     mapped = rows / np.linalg.norm(rows, axis=1, keepdims=True) @ weight.astype(float) + bias
-    return mapped / np.linalg.norm(mapped, axis=1, keepdims=True)
+    unit: NDArray[np.float64] = mapped / np.linalg.norm(mapped, axis=1, keepdims=True)
+    return unit
 
 
 def blas_threads() -> list[int]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     Rows = NDArray[np.intp]
 
 FOLDS = 4
+QUERIES_WEIGH = 4.0  # beside neighbours: queries are what a store is for
 FEWEST_FOLDED = 40
 MOST_FOLDED = 2500  # pairs of a cross-validation; of more, some chosen by chance
 
@@ -130,7 +131,7 @@ def choose_blend(x: Matrix, y: Matrix, penalty: float, seed: int = 0) -> Chosen:
     folds = np.array_split(order, FOLDS if whole else FOLDS + 1)
     judged = [_judge(x, y, np.setdiff1d(order, fold), fold, penalty) for fold in (folds if whole else folds[:1])]
     within, asked = np.hstack([one.within for one in judged]), np.hstack([one.asked for one in judged])
-    best = int(np.argmin(_short(within) ** 2 + _short(asked) ** 2))
+    best = int(np.argmin(_short(within) ** 2 + QUERIES_WEIGH * _short(asked) ** 2))
     cosines = np.mean([one.cosines for one in judged], axis=0)
     return Chosen(BLENDS[best], float(cosines[best] - cosines[-1]))
 

@@ -1,7 +1,7 @@
 """Which model wrote some vectors: by their length, and by the direction of their mean.
 
 The mean vector of a model hardly depends on what the texts are about. Measured on descriptions of Debian packages by
-six models: means of one model on quite different subjects (games, fonts, a language's libraries) have a cosine of 0.3
+five models: means of one model on quite different subjects (games, fonts, a language's libraries) have a cosine of 0.27
 to 0.99 with its mean over all; those of different models of one length stay below 0.13, as directions by chance do.
 """
 

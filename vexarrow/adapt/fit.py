@@ -9,6 +9,7 @@ beside the mean, is what finds the most native neighbours in a cross-validation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -65,11 +66,20 @@ class Fit:
     leverages: Matrix
 
 
-def fit(x: Matrix, y: Matrix, prior: Linear | None = None, *, chosen: Chosen | None = None, seed: int = 0) -> Fit:
+def fit(
+    x: Matrix,
+    y: Matrix,
+    prior: Linear | None = None,
+    *,
+    chosen: Chosen | None = None,
+    near: float | None = None,
+    seed: int = 0,
+) -> Fit:
     """Fit a map from unit rows x [n, d_in] to unit rows y [n, d_out]; with a prior, fit a correction of it.
 
     n has to be at least 3, and the rows of x must not all be the same (ValueError). `chosen`: the
-    blend of another fit, None lets a cross-validation choose one, whose folds `seed` draws.
+    blend of another fit, None lets a cross-validation choose one, whose folds `seed` draws. `near`: the penalty of a
+    fit of other pairs of these models, from which the best one is sought; None tries all.
     """
     source_mean = x.mean(0)
     before = y if prior is None else y - prior(x)
@@ -80,9 +90,8 @@ def fit(x: Matrix, y: Matrix, prior: Linear | None = None, *, chosen: Chosen | N
     rest = before - target_mean
     cross = axes.rows.T @ rest  # V'X'Y
     choice = _Choice(axes, y, rest, cross)
-    curve = tuple((penalty, choice.cosine(penalty)) for penalty in (PENALTIES if prior is None else PRIOR_PENALTIES))
-    penalty = max(curve, key=lambda one: one[1])[0]
-    cosine = choice.cosine(penalty)
+    curve = choice.curve(PENALTIES if prior is None else PRIOR_PENALTIES, near)
+    penalty, cosine = max(curve, key=lambda one: one[1])
     if prior is None:
         chosen = chosen or choose_blend(x, y, penalty, seed)
         cosine = choice.cosine(penalty * RIDGE.shrink) + chosen.gain
@@ -136,6 +145,19 @@ class _Choice:
         self._inner = cross @ cross.T
         self._rest_y = np.einsum("ij,ij->i", rest, y)
         self._rest_rest = np.einsum("ij,ij->i", rest, rest)
+
+    def curve(self, penalties: Sequence[float], near: float | None) -> tuple[tuple[float, float], ...]:
+        """(penalty, cosine) of all, or uphill from the one that is `near` until both its neighbours are lower."""
+        if near not in penalties:
+            return tuple((penalty, self.cosine(penalty)) for penalty in penalties)
+        found: dict[float, float] = {}
+        top, at = -1, penalties.index(near)
+        while top != at:
+            top = at
+            around = penalties[max(top - 1, 0) : top + 2]
+            found |= {penalty: self.cosine(penalty) for penalty in around if penalty not in found}
+            at = penalties.index(max(around, key=found.__getitem__))
+        return tuple(sorted(found.items()))
 
     def _inverse(self, penalty: float) -> Matrix:
         inverse: Matrix = 1 / (self._axes.values + penalty * self._axes.unit)

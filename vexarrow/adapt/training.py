@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 METHOD = "blend of ridge and scaled Procrustes"
-CURVE_PARTS = (8, 4, 2, 1)
+CURVE_PARTS = (8, 4, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,8 @@ class Trial:
         """The projection fitted again on all pairs, the held-out ones too, with report and verdict in its header."""
         pairs, cards = self._pairs, (self.judged.source, self.judged.target)
         start = None if self._prior is None else _linear(self._prior, *cards)
-        final = fit(unit_rows(pairs.source), unit_rows(pairs.target), start, chosen=self._first.chosen)
+        x, y, first = unit_rows(pairs.source), unit_rows(pairs.target), self._first
+        final = fit(x, y, start, chosen=first.chosen, near=first.penalty)
         return _projection(final, cards, len(pairs)).with_header(**self._header(final))
 
     def _header(self, fitted: Fit) -> dict[str, Any]:
@@ -125,9 +126,9 @@ def attempt(
     `prior`: a projection between the same two spaces that the pairs correct. `held_out`: how many pairs are kept for
     the report, chosen by chance, None for a fifth, at most 500; or for each pair whether it is one of them. All are
     fitted again for the result. `corpus`: source vectors of what is to be projected, to see how much of it is unlike
-    the pairs. The same pairs and seed give the same bytes. Raises Unfit for pairs that are too few to measure anything
-    (`force` allows 5), SchemaError and DataError for pairs that are none, UsageError for a hold-out that leaves
-    nothing.
+    the pairs. The same pairs and seed give the same bytes, on a machine with as many threads. Raises Unfit for pairs
+    that are too few to measure anything (`force` allows 5), SchemaError and DataError for pairs that are none,
+    UsageError for a hold-out that leaves nothing.
     """
     given = pairs_of(source, target, [str(row) for row in range(len(source))])
     _check_models(source_model, target_model)
@@ -227,7 +228,8 @@ def _curve(x: Any, y: Any, kept: Pairs, prior: Linear | None, whole: Fit, seed: 
 
     def add(count: int) -> None:
         some = order[:count]
-        fitted = whole if count == len(x) else fit(x[some], y[some], prior, chosen=whole.chosen)
+        known = whole if count == len(x) else None
+        fitted = known or fit(x[some], y[some], prior, chosen=whole.chosen, near=whole.penalty)
         points[count] = measures.point(count, fitted.linear, kept)
 
     counts = [count for count in (len(x) // part for part in CURVE_PARTS) if count >= 20]

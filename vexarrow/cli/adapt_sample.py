@@ -152,7 +152,7 @@ def _render(found: Detected) -> str:
         lines.append("written by none of the models that are known by their projections")
     lines += [f"  {one.cosine:6.3f}  {one.model} ({one.learnt_from})" for one in found.candidates[:_SHOWN]]
     if found.candidates:
-        lines.append("  cosine of the mean vectors; measured were 0.3 to 1 within a model, under 0.15 between models")
+        lines.append("  cosine of the mean vectors; measured were 0.27 to 1 within a model, under 0.15 between models")
     elif found.catalogued:
         lines.append(f"  models of that dimension: {', '.join(found.catalogued)}")
     lines.append(f"the records name {', '.join(found.named) if found.named else 'no model'}")
