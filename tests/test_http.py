@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -95,6 +96,14 @@ def test_an_answer_that_breaks_off_may_be_tried_again_and_one_that_is_no_json_is
 def test_an_address_where_nothing_listens_may_be_tried_again() -> None:
     with pytest.raises(TransientError, match="nothing listens"):
         Http("http://127.0.0.1:9").json("GET", "/")
+
+
+def test_a_server_that_says_nothing_is_given_up_after_the_time_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        http = Http(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout=0.2)
+        with pytest.raises(TransientError, match=r": no answer within 0\.2 s$"):
+            http.json("GET", "/")
+        http.close()
 
 
 def test_a_host_that_there_is_not_is_told_from_one_that_does_not_answer() -> None:

@@ -45,6 +45,7 @@ class Http:
         self._headers = dict(headers or {})
         self._secrets = [value for value in self._headers.values() if len(value) > 5]
         self._transient = transient
+        self._timeout = timeout
         limits = urllib3.Timeout(connect=min(timeout, 10.0), read=timeout)
         proxy = _proxy(parts.scheme, parts.hostname)
         self._pool = (
@@ -79,7 +80,7 @@ class Http:
         except urllib3.exceptions.SSLError as error:
             raise AccessError(f"{self}: the TLS certificate cannot be trusted ({error})") from None
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise TransientError(f"{self}: {_reason(error)}") from None
+            raise TransientError(f"{self}: {_reason(error, self._timeout)}") from None
         if 200 <= answer.status < 300:
             return bytes(answer.data)
         raise self._error(method, path.split("?")[0], answer)
@@ -113,16 +114,18 @@ def _proxy(scheme: str, host: str) -> str | None:
     return getproxies().get(scheme)
 
 
-def _reason(error: BaseException) -> str:
-    """What went wrong with a connection, in a few words."""
+def _reason(error: BaseException, seconds: float) -> str:
+    """What went wrong with a connection, in a few words. `seconds`: how long an answer was waited for."""
     import urllib3
 
     if isinstance(error, urllib3.exceptions.NameResolutionError):
         return "no such host is known"
     if isinstance(error, urllib3.exceptions.NewConnectionError):
         return "nothing listens there"
+    if isinstance(error, urllib3.exceptions.ConnectTimeoutError):
+        return "no connection in time"
     if isinstance(error, urllib3.exceptions.TimeoutError):
-        return "no answer in time"
+        return f"no answer within {seconds:g} s"
     return f"the connection broke ({type(error).__name__})"
 
 
