@@ -379,7 +379,7 @@ def test_the_list_has_what_is_installed_with_its_quality(folder: Path, registry:
     projection.save(str(folder / "b.safetensors"))
     put(folder, "c.safetensors", source="all-MiniLM-L6-v2", target=SMALL, dims=(384, 1536), seed=1)
     rows = listed("list", "--registry", registry)
-    ours = [row for row in rows if row["source"] == "all-MiniLM-L6-v2"]
+    ours = [row for row in rows if (row["source"], row["target"]) == ("all-MiniLM-L6-v2", SMALL)]
     assert [(row["state"], row["used"]) for row in ours] == [("installed", True), ("installed", False)]
     assert ours[0]["quality"] == {"overlap": 0.71, "source_overlap": 0.52, "pairs": 2000, "verdict": "usable"}
     assert ours[1]["quality"]["verdict"] == "unknown"

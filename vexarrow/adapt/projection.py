@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Familiarity:
-    """How the training vectors lay: `mean` [d_in] and `whitening` [d_in, d_in] of unit vectors, so that the leverage of
-    x is 1 / `count` + |(x - mean) whitening|^2; `limit` is the leverage that 99 % of the training vectors stay below."""
+    """How the training vectors lay: `mean` [d_in] and `whitening` [d_in, d_in] of unit vectors.
+
+    The leverage of x is 1 / `count` + |(x - mean) whitening|^2; 99 % of the training vectors stay below `limit`.
+    """
 
     mean: Matrix
     whitening: Matrix
