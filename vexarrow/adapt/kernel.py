@@ -8,6 +8,7 @@ OpenBLAS cut the inner dimension in two, which costs more.)
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -43,13 +44,22 @@ def project(
     """
     made = np.empty((len(x), weight.shape[1]), np.float32) if out is None else out
     scale = np.empty(len(x), np.float32) if scales is None else scales
+    every = blocks(len(x), weight.shape[1])
+    room = _Room(max(block.stop - block.start for block in every), x.shape[1])
     with blas.single_threaded():
         blas.each(
-            lambda block: _block(x[block], weight, bias, scale[block], made[block]),
-            blocks(len(x), weight.shape[1]),
+            lambda block: _block(x[block], weight, bias, scale[block], made[block], room.rows),
+            every,
             threads,
         )
     return made
+
+
+class _Room(threading.local):
+    """Memory for a block's unit rows, one for each thread: fresh memory for each block costs more than to fill it."""
+
+    def __init__(self, rows: int, width: int) -> None:
+        self.rows = np.empty((rows, width), np.float32)
 
 
 def blocks(rows: int, width: int) -> list[slice]:
@@ -60,10 +70,11 @@ def blocks(rows: int, width: int) -> list[slice]:
     return [slice(start, end) for start, end in pairwise(ends)]
 
 
-def _block(x: Matrix, weight: Matrix, bias: Matrix, scale: Matrix, out: Matrix) -> None:
+def _block(x: Matrix, weight: Matrix, bias: Matrix, scale: Matrix, out: Matrix, room: Matrix) -> None:
     scale[:] = inverse_lengths(x)
     with np.errstate(all="ignore"):  # what is no direction shows in `scale`
-        np.matmul(x * scale[:, None], weight, out=out)
+        unit = np.multiply(x, scale[:, None], out=room[: len(x)])
+        np.matmul(unit, weight, out=out)
         out += bias
         out *= inverse_lengths(out)[:, None]
 
