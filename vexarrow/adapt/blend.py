@@ -129,11 +129,15 @@ def choose_blend(x: Matrix, y: Matrix, penalty: float, seed: int = 0) -> Chosen:
         return Chosen(USUAL, 0.0)
     whole = len(order) < MOST_FOLDED
     folds = np.array_split(order, FOLDS if whole else FOLDS + 1)
-    judged = [_judge(x, y, np.setdiff1d(order, fold), fold, penalty) for fold in (folds if whole else folds[:1])]
+    few = len(order) - len(folds[0]) <= x.shape[1]  # else no direction is left that `whole` could turn
+    blends = [blend for blend in BLENDS if few or not blend.whole]
+    judged = [
+        _judge(x, y, np.setdiff1d(order, fold), fold, penalty, blends) for fold in (folds if whole else folds[:1])
+    ]
     within, asked = np.hstack([one.within for one in judged]), np.hstack([one.asked for one in judged])
     best = int(np.argmin(_short(within) ** 2 + QUERIES_WEIGH * _short(asked) ** 2))
     cosines = np.mean([one.cosines for one in judged], axis=0)
-    return Chosen(BLENDS[best], float(cosines[best] - cosines[-1]))
+    return Chosen(blends[best], float(cosines[best] - cosines[-1]))
 
 
 class _Judged(NamedTuple):
@@ -152,7 +156,7 @@ def _short(found: Matrix) -> Matrix:
     return short
 
 
-def _judge(x: Matrix, y: Matrix, train: Rows, test: Rows, penalty: float) -> _Judged:
+def _judge(x: Matrix, y: Matrix, train: Rows, test: Rows, penalty: float, blends: Sequence[Blend]) -> _Judged:
     """Every blend, trained with some rows and judged by others."""
     mean_x, mean_y = x[train].mean(0), y[train].mean(0)
     axes = Axes.of(x[train] - mean_x)
@@ -161,7 +165,7 @@ def _judge(x: Matrix, y: Matrix, train: Rows, test: Rows, penalty: float) -> _Ju
     count = min(NEIGHBOURS, len(test) // 4)
     known = nearest(native, native, count, but_self=True)
     within, asked, cosines = [], [], []
-    every = (*BLENDS, RIDGE)
+    every = (*blends, RIDGE)
     for blend, mapped in zip(every, maps.mapped(x[test] - mean_x, every), strict=True):
         ours = unit(mapped + mean_y).astype(np.float32)
         cosines.append(float(np.einsum("ij,ij->i", ours, native).mean()))

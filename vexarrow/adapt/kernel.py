@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Of a block's result. The matrix is packed anew for each block, so that small ones are slow; so are those that the
 # cache does not hold until their passes are done.
-BLOCK_BYTES = 8 << 20
+BLOCK_BYTES = 3 << 20
 MOST_ROWS = 4096
 
 
