@@ -40,7 +40,6 @@ class Blend(NamedTuple):
 
 USUAL = Blend(0.5)
 RIDGE = Blend(1.0)
-PROCRUSTES = Blend(0.0)
 # Where Procrustes weighs more, longer results cost more cosine than they bring neighbours.
 BLENDS = (
     USUAL,
