@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from vexarrow.process import settle
+from vexarrow.process import settle, without_arithmetic
 
 from ._helper import SLOTS, put_batch, serve
 from ._lines import BOM, LineFile
@@ -13,6 +13,7 @@ from ._lines import BOM, LineFile
 def main() -> None:
     """Answer with the batch of the lines, or with none when one of them is unusual."""
     settle()
+    without_arithmetic()
     from ._bulk import Bulk
 
     *slots, path = sys.argv[1:]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from vexarrow.process import settle
+from vexarrow.process import settle, without_arithmetic
 
 from ._helper import SLOTS, put_bytes, read_batch, serve
 
@@ -12,6 +12,7 @@ from ._helper import SLOTS, put_bytes, read_batch, serve
 def main() -> None:
     """Answer with the lines of a batch whose records JSON can hold."""
     settle()
+    without_arithmetic()
     from vexarrow.lines import encode
 
     def work(words: list[str], slot: int) -> int:

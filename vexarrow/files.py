@@ -20,8 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import pyarrow as pa
-
 from vexarrow.errors import AccessError, DataError, MissingDependency, NotFound, TransientError, UsageError, VexError
 from vexarrow.location import STANDARD_STREAM, is_url, redact
 from vexarrow.process import start_writing
@@ -53,7 +51,7 @@ def translated(path: str) -> Iterator[None]:
         yield
     except (VexError, BrokenPipeError):
         raise  # a reader of our stdout that has seen enough is no error of ours
-    except (EOFError, gzip.BadGzipFile, zlib.error, pa.ArrowException) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, *_arrow_errors()) as error:
         raise DataError(f"{name}: {_first_line(error)}") from error
     except ImportError as error:
         wanted = re.search(r"(?:[Ii]nstall|requires) \"?(\w+)", str(error))
@@ -66,6 +64,12 @@ def translated(path: str) -> Iterator[None]:
         if known is None:
             raise
         raise known from error
+
+
+def _arrow_errors() -> tuple[type[Exception], ...]:
+    """Arrow's, once it was imported: nothing else raises them. Helper processes start before that takes its time."""
+    arrow = sys.modules.get("pyarrow")
+    return () if arrow is None else (arrow.ArrowException,)
 
 
 def _from_os_error(name: str, error: OSError) -> VexError:
@@ -223,6 +227,8 @@ def _stdin() -> Any:
 def _decompressed(raw: Any, codec: str) -> Any:
     if codec == "gzip":
         return gzip.GzipFile(fileobj=raw, mode="rb")
+    import pyarrow as pa
+
     return pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), codec)
 
 
@@ -260,6 +266,8 @@ class Output:
         if codec == "gzip":
             self.stream = gzip.GzipFile(fileobj=self.packed, mode="wb", compresslevel=6, mtime=0, filename="")
         elif codec:
+            import pyarrow as pa
+
             self.stream = pa.CompressedOutputStream(pa.PythonFile(self.packed, mode="w"), codec)
 
     def _open(self) -> Any:

@@ -11,8 +11,9 @@ from contextlib import suppress
 from functools import cache
 from typing import NoReturn
 
-# Python looks for cycles after so many new containers more than were freed: by default 700, of which a batch has more.
-_NEW_CONTAINERS = 50_000
+# Python looks for cycles after so many new containers more than were freed: by default 700, of which a batch has more,
+# and what is imported has 70,000.
+_NEW_CONTAINERS = 200_000
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _BEGIN_WRITING = 2  # SYNC_FILE_RANGE_WRITE
 _KEPT_BYTES, _MAPPED_BYTES = 128 << 20, 1 << 30
@@ -28,6 +29,13 @@ def settle() -> None:
         if os.uname().machine == "x86_64":  # the wheels of other machines come without it
             os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
         _keep_freed_memory()
+
+
+def without_arithmetic() -> None:
+    """Keep BLAS from starting threads, in a process that multiplies no matrices: they would spin for a tenth of a
+    second, on a processor that others need. To be called before numpy is imported; what the user set stays."""
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def leave(code: int) -> NoReturn:

@@ -11,12 +11,9 @@ from typing import NoReturn
 
 import click
 
-from vexarrow.cli.adapt import adapt
 from vexarrow.cli.commands import cli
 from vexarrow.errors import VexError
 from vexarrow.process import leave, settle
-
-cli.add_command(adapt)
 
 INTERRUPTED = 130
 _MOVING = {"export", "import", "migrate", "convert", "adapt"}
@@ -32,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def adapt_main(arguments: Sequence[str] | None = None) -> None:
     """Run `vex-adapt`, which is `vex adapt`, and exit as `main` does."""
+    from vexarrow.cli.adapt import adapt
+
     signal.signal(signal.SIGTERM, _terminate)
     settle()
     _leave(arguments, _run(list(sys.argv[1:] if arguments is None else arguments), adapt, "vex-adapt"))
@@ -59,7 +58,7 @@ def _run(arguments: list[str], command: click.Group = cli, name: str = "vex") ->
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        moving = command is adapt or set(arguments[:1]) & _MOVING
+        moving = command is not cli or set(arguments[:1]) & _MOVING
         click.echo(f"{name}: interrupted{_AFTERWARDS if moving else ''}", err=True)
         return INTERRUPTED
     except VexError as error:

@@ -12,6 +12,7 @@ from vexarrow._version import __version__
 from vexarrow.cli.copying import copy, copying, loading, selection
 from vexarrow.cli.options import PlaceCommand
 from vexarrow.errors import UsageError
+from vexarrow.process import without_arithmetic
 
 if TYPE_CHECKING:
     from vexarrow.places import Place
@@ -19,7 +20,24 @@ if TYPE_CHECKING:
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
+class _Vex(click.Group):
+    """`adapt` is imported when it is asked for: its options take as long to define as those of all the others."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in alphabetical order."""
+        return sorted([*super().list_commands(ctx), "adapt"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        if cmd_name != "adapt":
+            return super().get_command(ctx, cmd_name)
+        from vexarrow.cli.adapt import adapt
+
+        return adapt
+
+
 @click.group(
+    cls=_Vex,
     context_settings=SETTINGS,
     epilog="""\b
 Examples:
@@ -220,6 +238,7 @@ def validate_command(
 def _looked_at(source: str, given: dict[str, str], format: str | None) -> Place:
     from vexarrow.places import SOURCE, resolve
 
+    without_arithmetic()
     options = {name.removeprefix("from-"): value for name, value in given.items()}
     return resolve(source, options, side=SOURCE, format=format)
 

@@ -13,6 +13,7 @@ from vexarrow.cli.adapting import Projecting, adapting_options, take_projecting
 from vexarrow.cli.embedding import embedding_options, wish
 from vexarrow.cli.options import sides
 from vexarrow.errors import UsageError
+from vexarrow.process import without_arithmetic
 from vexarrow.processor import take_wide_kernels
 
 if TYPE_CHECKING:
@@ -114,6 +115,8 @@ def copy(
         raise UsageError("--adapt and --reembed contradict each other: vectors are projected, or made from the text")
     if projecting:
         take_wide_kernels()
+    else:
+        without_arithmetic()
     left, right = sides(given, source, target, formats=(from_format, to_format))
     origin = resolve(source, left, side=SOURCE, format=from_format)
     place = resolve(target, right, side=SINK, format=to_format, overwrite=overwrite)
