@@ -16,7 +16,8 @@ import pyarrow as pa
 from vexarrow import records
 from vexarrow.ids import ORIGINAL_ID, to_uuid
 
-from ._qdrant_values import field, point_number, varint
+from ._protobuf import sized, varint
+from ._qdrant_values import point_number
 
 ID_TYPE = "__id_type__"
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
@@ -69,7 +70,7 @@ def _integer(identity: str) -> tuple[bytes, dict[str, Any]]:
 
 def uuid_wire(text: str) -> bytes:
     """The body of a PointId that is a UUID."""
-    return field(b"\x12", text.encode())
+    return sized(b"\x12", text.encode())
 
 
 def point_id(raw: bytes) -> tuple[str, bool]:

@@ -16,11 +16,12 @@ from vexarrow import payload, records
 from vexarrow.ids import ORIGINAL_ID
 
 from . import _qdrant_vectors as vectors
+from ._protobuf import sized, varint
 from ._qdrant_exact import EXACT, NORM
 from ._qdrant_ids import ID_TYPE, Ids, original, with_marks
 from ._qdrant_rows import columns_of
 from ._qdrant_schema import MAIN, Space
-from ._qdrant_values import entries, field, holds, varint
+from ._qdrant_values import entries, holds
 from ._qdrant_values import payload as decoded
 
 RESERVED = frozenset({EXACT, NORM, ID_TYPE})
@@ -36,7 +37,7 @@ def upsert(name: str, batch: pa.RecordBatch, ids: Ids, first: int, spaces: Seque
     columns = {one: batch.column(one) for one in batch.schema.names if one == MAIN or one.startswith(tuple(_FURTHER))}
     there, kept = vectors.encoded(columns, spaces, batch.num_rows)
     main = next((space.name for space in spaces if space.column == MAIN), None)
-    out = [field(b"\x0a", name.encode()), _WAIT]
+    out = [sized(b"\x0a", name.encode()), _WAIT]
     for row, values in enumerate(payload.pack(batch, SHAPE)):
         if payload.HIDDEN in values:
             _filterable(values)

@@ -11,33 +11,14 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
+from ._protobuf import sized, varint, varint_at
 from ._qdrant_views import views
 
-_BYTES = [bytes([number]) for number in range(128)]
 _WRAP = (1 << 64) - 1
 _DOUBLE = struct.Struct("<d")
 # Of the 100 levels of messages that the server reads, an object in an object takes three.
 _DEEPEST = 16
 _SHORT = 64
-
-
-def varint(number: int) -> bytes:
-    """A number of at most 64 bits, seven bits a byte, the lowest first."""
-    if number < 0x80:
-        return _BYTES[number]
-    if number < 0x4000:
-        return bytes((number & 0x7F | 0x80, number >> 7))
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def field(tag: bytes, body: bytes) -> bytes:
-    """A field that has a length: text, bytes or a message."""
-    return tag + varint(len(body)) + body
 
 
 def holds(value: Any, deep: int = 0) -> bool:
@@ -80,13 +61,13 @@ def entries(values: Mapping[str, Any], tag: bytes) -> bytes:
 
 @lru_cache(4096)
 def _key(key: str) -> bytes:
-    return field(b"\x0a", key.encode())
+    return sized(b"\x0a", key.encode())
 
 
 def _value(value: Any) -> bytes:
     kind = value.__class__
     if kind is str:
-        return field(b"\x22", value.encode())
+        return sized(b"\x22", value.encode())
     if kind is bool:
         return b"\x28\x01" if value else b"\x28\x00"
     if kind is int:
@@ -96,8 +77,8 @@ def _value(value: Any) -> bytes:
     if value is None:
         return b"\x08\x00"
     if kind is dict:
-        return field(b"\x32", entries(value, b"\x0a"))
-    return field(b"\x3a", b"".join(field(b"\x0a", _value(member)) for member in value))
+        return sized(b"\x32", entries(value, b"\x0a"))
+    return sized(b"\x3a", b"".join(sized(b"\x0a", _value(member)) for member in value))
 
 
 def payload(raw: Iterable[bytes]) -> dict[str, Any]:
@@ -112,7 +93,7 @@ def _member(entry: bytes) -> tuple[str, Any]:
         return found.key, read(found.value)
     key, size = entry[2:end].decode(), entry[end + 1]
     if size >= 0x80:
-        return key, read(entry[_varint(entry, end + 1)[1] :])
+        return key, read(entry[varint_at(entry, end + 1)[1] :])
     if entry[end + 2] == 0x22:
         return key, entry[end + 4 :].decode()
     return key, read(entry[end + 2 :])
@@ -131,7 +112,7 @@ def read(body: bytes) -> Any:
         return _DOUBLE.unpack_from(body, 1)[0]
     if tag == 0x28:
         return body[1] != 0
-    number, at = _varint(body, 1)
+    number, at = varint_at(body, 1)
     if tag == 0x18:
         return number - (1 << 64) if number >> 63 else number
     if tag == 0x22:
@@ -144,16 +125,6 @@ def read(body: bytes) -> Any:
     return None
 
 
-def _varint(body: bytes, at: int) -> tuple[int, int]:
-    """A number, and where the bytes after it start."""
-    number = shift = 0
-    while body[at] >= 0x80:
-        number |= (body[at] & 0x7F) << shift
-        shift += 7
-        at += 1
-    return number | body[at] << shift, at + 1
-
-
 def point_number(raw: bytes) -> int:
     """The number in a `PointId` that is one."""
-    return _varint(raw, 1)[0]
+    return varint_at(raw, 1)[0]

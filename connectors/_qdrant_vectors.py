@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from vexarrow import records
 
 from . import _qdrant_exact as exact
+from ._protobuf import from_varints, sized, varint, varints
 from ._qdrant_schema import DENSE, SPARSE, Space
-from ._qdrant_values import field, varint
 from ._qdrant_views import views
 
 SPARSE_TYPE = pa.struct([("indices", pa.list_(pa.uint32())), ("values", pa.list_(pa.float32()))])
@@ -42,11 +42,11 @@ def encoded(columns: Mapping[str, pa.Array], spaces: Sequence[Space], rows: int)
         return _unnamed(*named[0], kept), kept
     entries: list[list[bytes]] = [[] for _ in range(rows)]
     for space, column in named:
-        name = field(b"\x0a", space.name.encode())
+        name = sized(b"\x0a", space.name.encode())
         for row, body in enumerate(_bodies(space, column, kept)):
             if body is not None:
-                entries[row].append(field(b"\x0a", name + field(b"\x12", body)))
-    return [field(_POINT, field(b"\x12", b"".join(one))) for one in entries], kept
+                entries[row].append(sized(b"\x0a", name + sized(b"\x12", body)))
+    return [sized(_POINT, sized(b"\x12", b"".join(one))) for one in entries], kept
 
 
 def _unnamed(space: Space, column: pa.Array, kept: list[dict[str, exact.Kept]]) -> list[bytes]:
@@ -83,7 +83,7 @@ def _bodies(space: Space, column: pa.Array, kept: list[dict[str, exact.Kept]]) -
 
 
 def _dense(data: bytes) -> bytes:
-    return field(_DENSE, field(_DATA, data))
+    return sized(_DENSE, sized(_DATA, data))
 
 
 def _multi(space: Space, column: pa.Array, kept: list[dict[str, exact.Kept]]) -> Bodies:
@@ -99,8 +99,8 @@ def _multi(space: Space, column: pa.Array, kept: list[dict[str, exact.Kept]]) ->
                 tied = exact.tie(sent, space.datatype)
                 kept[row][space.name] = exact.Kept(0.0, exact.verbatim(matrix, tied))
             matrix = sent
-        parts = [field(_DATA, field(_DATA, one.astype("<f4").tobytes())) for one in matrix]
-        out.append(field(_MULTI, b"".join(parts)))
+        parts = [sized(_DATA, sized(_DATA, one.astype("<f4").tobytes())) for one in matrix]
+        out.append(sized(_MULTI, b"".join(parts)))
     return out
 
 
@@ -112,24 +112,13 @@ def _sparse(column: pa.Array) -> Bodies:
             out.append(None)
             continue
         where, data = _floats(indices[row].values, "<u4"), _floats(values[row].values, "<f4")
-        body = field(_DATA, data.tobytes()) + field(b"\x12", varints(where)) if data.size else b""
-        out.append(field(_SPARSE, body))
+        body = sized(_DATA, data.tobytes()) + sized(b"\x12", varints(where)) if data.size else b""
+        out.append(sized(_SPARSE, body))
     return out
 
 
 def _floats(values: pa.Array | None, kind: str) -> NDArray[Any]:
     return np.asarray(values if values is not None else (), dtype=kind)
-
-
-def varints(numbers: NDArray[np.uint32]) -> bytes:
-    """Numbers of 32 bits as varints, one after the other."""
-    wide = numbers.astype(np.uint64)
-    groups = (wide[:, None] >> (7 * np.arange(5, dtype=np.uint64))).astype(np.uint64)
-    last = np.maximum((groups > 0).sum(axis=1) - 1, 0)
-    place = np.arange(5)
-    coded = (groups & np.uint64(0x7F)).astype(np.uint8) | ((place < last[:, None]) << 7).astype(np.uint8)
-    raw: bytes = coded[place <= last[:, None]].tobytes()
-    return raw
 
 
 # -- reading --------------------------------------------------------------------------------------------
@@ -223,18 +212,6 @@ def _lists(arrays: list[NDArray[Any]], kind: pa.DataType) -> pa.Array:
     offsets = np.concatenate([[0], np.cumsum([len(one) for one in arrays])]).astype(np.int32)
     flat = np.concatenate(arrays) if arrays else np.empty(0)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(flat.astype(kind.to_pandas_dtype()), kind))
-
-
-def from_varints(raw: bytes) -> NDArray[np.uint32]:
-    """The inverse of `varints`."""
-    data = np.frombuffer(raw, np.uint8)
-    if not data.size:
-        return np.empty(0, np.uint32)
-    ends = np.flatnonzero(data < 0x80)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    place = np.arange(data.size) - np.repeat(starts, ends - starts + 1)
-    bits = (data & 0x7F).astype(np.uint64) << (7 * place).astype(np.uint64)
-    return np.add.reduceat(bits, starts).astype(np.uint32)
 
 
 _READERS: dict[str, Callable[[Space, list[Any], Sequence[Mapping[str, Any]]], pa.Array]] = {

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, Literal
 
+from ._protobuf import classes, sized, varint
+
 PACKAGE = "weaviate.v1"
 SINGLE, MULTI = 1, 2
 EQUAL, CONTAINS_ANY = 1, 12
@@ -67,47 +69,12 @@ CALLS: Mapping[str, tuple[str, str]] = {
     "Aggregate": ("AggregateRequest", "AggregateReply"),
 }
 Call = Literal["Search", "BatchObjects", "Aggregate"]
-_TYPES = {
-    "double": 1,
-    "float": 2,
-    "int64": 3,
-    "uint64": 4,
-    "int32": 5,
-    "bool": 8,
-    "string": 9,
-    "bytes": 12,
-    "uint32": 13,
-}
-_MESSAGE, _OPTIONAL, _REPEATED = 11, 1, 3
 
 
 @cache
 def messages() -> Mapping[str, Any]:
     """The message classes by name. Raises ImportError without protobuf."""
-    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-
-    file = descriptor_pb2.FileDescriptorProto(name="vexarrow/weaviate.proto", package=PACKAGE, syntax="proto3")
-    for name, fields in MESSAGES.items():
-        message = file.message_type.add(name=name)
-        if "?" in fields:
-            message.oneof_decl.add(name="kind")
-        for field in fields.split(", "):
-            _add(message, *field.split())
-    pool = descriptor_pool.DescriptorPool()  # of our own: the official client fills the shared one
-    pool.Add(file)
-    found = {name: pool.FindMessageTypeByName(f"{PACKAGE}.{name}") for name in MESSAGES}
-    return {name: message_factory.GetMessageClass(descriptor) for name, descriptor in found.items()}
-
-
-def _add(message: Any, kind: str, name: str, number: str) -> None:
-    bare = kind.lstrip("*?")
-    field = message.field.add(name=name, number=int(number), label=_REPEATED if kind[0] == "*" else _OPTIONAL)
-    if bare in _TYPES:
-        field.type = _TYPES[bare]
-    else:
-        field.type, field.type_name = _MESSAGE, f".{PACKAGE}.{bare}"
-    if kind[0] == "?":
-        field.oneof_index = 0
+    return classes(PACKAGE, MESSAGES)
 
 
 def stub(channel: Any, call: Call) -> Callable[..., Any]:
@@ -124,24 +91,6 @@ def stub(channel: Any, call: Call) -> Callable[..., Any]:
 # -- objects as bytes -------------------------------------------------------------------------------------
 
 
-def _varint(number: int) -> bytes:
-    parts = bytearray()
-    while number > 0x7F:
-        parts.append(number & 0x7F | 0x80)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
-
-
-_SMALL = tuple(_varint(number) for number in range(1 << 14))
-
-
-def sized(tag: bytes, data: bytes) -> bytes:
-    """A field of bytes, text or a message: its tag, its length and what it holds."""
-    length = len(data)
-    return tag + (_SMALL[length] if length < 1 << 14 else _varint(length)) + data
-
-
 def key_bytes(key: str) -> bytes:
     """The key of an entry of `Struct.fields`, for `text_bytes`."""
     return sized(b"\x0a", key.encode())
@@ -156,7 +105,7 @@ def vector_bytes(name: str, data: bytes, kind: int) -> bytes:
     """A vector of a BatchObject. The one without a name is its `vector_bytes`."""
     if not name:
         return sized(b"\x32", data)
-    inside = sized(b"\x0a", name.encode()) + sized(b"\x1a", data) + b"\x20" + _varint(kind)
+    inside = sized(b"\x0a", name.encode()) + sized(b"\x1a", data) + b"\x20" + varint(kind)
     return sized(b"\xba\x01", inside)
 
 
