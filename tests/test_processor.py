@@ -100,3 +100,24 @@ def test_only_before_numpy(before: str, said: str) -> None:
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE} | {"CPUINFO": TURIN}
     found = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == said
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "sample", "detect", "info"])
+def test_commands_that_compute_take_them(command: str) -> None:
+    """Before numpy is there; what the user set stays."""
+    script = (
+        "import atexit, io, os, sys\n"
+        "from vexarrow import processor\n"
+        "processor.open = lambda *_, **__: io.StringIO(os.environ['CPUINFO'])\n"
+        "atexit.register(lambda: print('kernels', os.environ.get(processor.VARIABLE)))\n"
+        "from vexarrow.cli import adapt_main\n"
+        "assert 'numpy' not in sys.modules\n"
+        "adapt_main()"
+    )
+    if sys.platform != "linux" or os.uname().machine != "x86_64":
+        pytest.skip("Linux on x86-64")
+    environment = {name: value for name, value in os.environ.items() if name != VARIABLE} | {"CPUINFO": TURIN}
+    for said, chosen in ((environment, "SKYLAKEX"), (environment | {VARIABLE: "HASWELL"}, "HASWELL")):
+        run = [sys.executable, "-c", script, command, "--help"]
+        found = subprocess.run(run, env=said, capture_output=True, text=True, check=True)
+        assert f"kernels {chosen}" in found.stdout

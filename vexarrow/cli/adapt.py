@@ -9,6 +9,7 @@ from vexarrow.cli.adapt_registry import list_command, pull_command, push_command
 from vexarrow.cli.adapt_run import run_command
 from vexarrow.cli.adapt_sample import detect_command, sample_command
 from vexarrow.cli.adapt_train import train_command
+from vexarrow.processor import take_wide_kernels
 
 _RUN = "run"
 
@@ -46,6 +47,7 @@ def adapt() -> None:
     INPUT and OUTPUT are any places that vex knows; `vex-adapt INPUT --help` shows the options of that form. --list is
     `list`.
     """
+    take_wide_kernels()  # numpy is imported by whichever command comes next
 
 
 for command in (
