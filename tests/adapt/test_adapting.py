@@ -217,6 +217,22 @@ def test_records_that_were_projected_before_are_counted_and_keep_the_older_note(
     assert any("50 records" in said and "projected before" in said for said in transform.warnings)
 
 
+def test_cuts_are_exact_and_errors_do_not_add_up() -> None:
+    """Neither a projection of vectors that were cut nor a cut of projected ones is warned of."""
+    model, whole = "text-embedding-3-small", other_matrix(10, 1536)
+    short = bound(Adapt(f"{model}@512"), batch(whole, model))(batch(whole, model)).batch
+    weight, bias = other_matrix(512, 1536), other_matrix(1, 1536)[0]
+    there = Projection(weight, bias, ModelCard(model, 512), ModelCard("text-embedding-3-large", 1536))
+    back = Projection(weight, bias, ModelCard("x", 512), ModelCard(model, 1536))
+    for first, wish in (
+        (short, Adapt(projections=[there])),
+        (back(batch(whole[:, :512], "x")), Adapt(f"{model}@512")),
+    ):
+        transform = bound(wish, first)
+        assert transform(first).batch.num_rows == 10
+        assert not any("projected before" in said for said in transform.warnings)
+
+
 # -- before anything is written ------------------------------------------------------------------------------------
 
 
@@ -349,7 +365,11 @@ def test_a_projection_that_does_not_say_how_good_it_is_is_called_so() -> None:
     plain = Projection(projection().weight, projection().bias, projection().source, projection().target)
     transform = bound(Adapt(projections=[plain]), batch(real()))
     transform(batch(real()))
-    assert "its file does not say" in transform.said()[0]
+    assert "nobody knows how good" in transform.said()[0]
+    assert "its file does not say" in " ".join(transform.warnings)
+    measured = bound(Adapt(projections=[projection()]), batch(real()))
+    measured(batch(real()))
+    assert not measured.warnings
 
 
 def test_further_vectors_are_left_and_that_is_said() -> None:

@@ -223,7 +223,7 @@ class Foreseen(Adapting):
     @property
     def sentences(self) -> list[str]:
         """The counts for a terminal."""
-        return list(words.forecast(self.tally, self.model)) + [f"note     {warning}" for warning in self.warnings]
+        return list(words.forecast(self.tally, self.model)) + [f"warning  {warning}" for warning in self.warnings]
 
 
 def project_batch(batch: pa.RecordBatch, adapter: Adapter) -> pa.RecordBatch:

@@ -1,8 +1,9 @@
 """A batch after its projection: the new vectors, the target's model, and the note in `extra` that marks each record.
 
 The note is `"adapted": {"from": <the model that the record named>, "projection": "sha256:...", "dims": <of the vector
-before>}`. All other keys of `extra` stay verbatim, but for a `dims` of the old vector. Of a record that was projected
-before, the earlier note stays inside the new one, under "before".
+before>}`, with `"exact": true` after a cut that the model was made for. All other keys of `extra` stay verbatim, but
+for a `dims` of the old vector. Of a record that was projected before, the earlier note stays inside the new one, under
+"before".
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 
 from vexarrow import records
 from vexarrow.adapt.kernel import inverse_lengths
+from vexarrow.adapt.truncation import Truncation
 from vexarrow.jsontext import Malformed, members
 from vexarrow.protocols import Reject
 
@@ -30,11 +32,15 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float32]
 
 KEY = "adapted"
+# A note of a cut, and no earlier one inside it.
+_EXACT = rf'"{KEY}":\{{[^{{}}]*"exact":true\}}'
 
 
 def note(model: str, adapter: Adapter) -> str:
     """The member of `extra` that marks records of a model that an adapter projected, as JSON text without braces."""
-    said = {"from": model, "projection": adapter.checksum, "dims": adapter.source.dim}
+    said: dict[str, object] = {"from": model, "projection": adapter.checksum, "dims": adapter.source.dim}
+    if isinstance(adapter, Truncation):
+        said["exact"] = True
     return f'"{KEY}":' + json.dumps(said, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -174,11 +180,13 @@ def _one(text: str, said: str) -> str:
 
 
 def twice(batch: pa.RecordBatch, rows: Rows | None) -> int:
-    """How many of these rows seem to have a note already, having been projected before."""
+    """How many of these rows seem to have a note already, having been projected before by what is not exact."""
     extra = records.storage(batch.column("extra"))
     if extra.null_count == len(extra):
         return 0
     noted = _mask(pc.match_substring(extra, f'"{KEY}":'))
+    if noted.any():
+        noted &= ~_mask(pc.match_substring_regex(extra, _EXACT))
     return int((noted if rows is None else noted[rows]).sum())
 
 

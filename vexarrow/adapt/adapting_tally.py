@@ -29,7 +29,7 @@ _MOST_SAID = 5
 @dataclass
 class Count:
     """Records of a lane. `looked`: vectors that were compared with what the projection was trained on, `unfamiliar`
-    those of them that are unlike it. `twice`: records that had been projected before."""
+    those of them that are unlike it. `twice`: records that had been projected before, exact cuts apart."""
 
     lane: Lane
     records: int = 0
@@ -132,7 +132,7 @@ def _quality(adapter: Adapter) -> str:
         return f"the first {adapter.target.dim} components, which the model gives itself"
     share = differing(adapter)
     if share is None:
-        return "an approximation; how good it is its file does not say, `vex-adapt evaluate` measures it"
+        return "an approximation, nobody knows how good"
     return f"an approximation; expect {share:.0%} of a record's 10 nearest neighbours to differ"
 
 
@@ -155,7 +155,12 @@ def _doubts(one: Count) -> Iterator[str]:
             f"{share:.0%} of the vectors of {model} are unlike anything the projection was trained on, and the result "
             "is not to be trusted: train with pairs of these texts (`vex-adapt sample` chooses them)"
         )
-    if one.twice:
+    if differing(one.adapter) is None and not isinstance(one.adapter, Truncation):
+        yield (
+            f"how good the projection from {model} is, its file does not say; measure it before anything relies on the "
+            "result: `vex-adapt evaluate`, with vectors of the same texts by both models"
+        )
+    if one.twice and not isinstance(one.adapter, Truncation):  # a cut is exact, whatever it cuts
         yield (
             f"{one.twice:,} records of {model} had been projected before, and errors add up: project from the vectors "
             "of their first model"
