@@ -112,6 +112,11 @@ def _warnings(report: Report, pairs: int | None, source: ModelCard, target: Mode
 def _quality(report: Report) -> Iterator[Reason]:
     if report.gain is not None and report.gain.value > 0 >= report.gain.low:
         yield Reason("gain", "it may be no better than the source vectors as they are: the difference is within chance")
+    if report.local is not None and report.local.kept and report.local.gain.low <= 0:
+        yield Reason(
+            "local",
+            f"its local corrections may add nothing: {report.local.gain.value:+.1%} neighbours found is within chance",
+        )
     if report.overlap.value < GOOD_OVERLAP:
         yield Reason("overlap", f"of the 10 nearest neighbours {1 - report.overlap.value:.0%} differ from native ones")
     if report.native_top1.value < GOOD_TOP1:

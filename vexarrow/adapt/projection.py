@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vexarrow.adapt import blas, kernel, weights_file
+from vexarrow.adapt.local import Corrected, Local
 from vexarrow.adapt.model import ModelCard
 from vexarrow.adapt.pairs import matrix_of
 from vexarrow.errors import DataError, SchemaError
@@ -44,7 +45,8 @@ class Familiarity:
 
 @dataclass(frozen=True)
 class Projection:
-    """The map y = unit(unit(x) W + b) from the vectors of one model into the space of another.
+    """The map y = unit(unit(x) W + b) from the vectors of one model into the space of another, with `local` corrections
+    if there are any.
 
     `weight` is [d_in, d_out] and `bias` [d_out], float32. `header` holds all else that its file says (JSON-like): how
     it was trained, on what, the report and the verdict. Approximate always: see `report`.
@@ -57,6 +59,7 @@ class Projection:
     familiarity: Familiarity | None = None
     target_mean: Matrix | None = None
     header: Mapping[str, Any] = field(default_factory=dict)
+    local: Local | None = None
 
     def __post_init__(self) -> None:
         shape = (self.source.dim, self.target.dim)
@@ -67,6 +70,8 @@ class Projection:
             )
         if not (np.isfinite(self.weight).all() and np.isfinite(self.bias).all()):
             raise DataError("the weights hold NaN or infinity")
+        if self.local is not None:
+            self.local.check(*shape)
 
     @classmethod
     def train(cls, source: Any, target: Any, prior: Projection | None = None, **wishes: Any) -> Projection:
@@ -135,7 +140,14 @@ class Projection:
                 raise DataError("the header and the shapes of its tensors contradict each other")
             familiarity = Familiarity(mean, whitening, int(said["count"]), float(said["limit"]))
         return cls(
-            single["weight"], single["bias"], source, target, familiarity, single.get("target_mean"), dict(header)
+            single["weight"],
+            single["bias"],
+            source,
+            target,
+            familiarity,
+            single.get("target_mean"),
+            dict(header),
+            Local.of(single),
         )
 
     def _tensors(self) -> dict[str, Matrix]:
@@ -144,12 +156,19 @@ class Projection:
             tensors["target_mean"] = self.target_mean
         if self.familiarity is not None:
             tensors |= {"source_mean": self.familiarity.mean, "whitening": self.familiarity.whitening}
-        return tensors
+        return tensors | self._corrections()
+
+    def _corrections(self) -> dict[str, Matrix]:
+        return {} if self.local is None else self.local.tensors()
 
     @cached_property
     def checksum(self) -> str:
-        """Of weight and bias, as "sha256:...": what records that it projected carry."""
-        return weights_file.checksum({"weight": self.weight, "bias": self.bias})
+        """Of weight, bias and local corrections, as "sha256:...": what records that it projected carry."""
+        return weights_file.checksum({"weight": self.weight, "bias": self.bias, **self._corrections()})
+
+    @cached_property
+    def _corrected(self) -> Corrected | None:
+        return None if self.local is None else Corrected(self.local, self.weight, self.bias)
 
     @cached_property
     def report(self) -> Report | None:
@@ -168,7 +187,10 @@ class Projection:
         """
         rows = self._rows(vectors)
         scales = np.empty(len(rows), np.float32)
-        made = kernel.project(rows, self.weight, self.bias, scales=scales)
+        if self._corrected is not None:
+            made = self._corrected.project(rows, scales)
+        else:
+            made = kernel.project(rows, self.weight, self.bias, scales=scales)
         bad = np.flatnonzero(~np.isfinite(scales) | (scales == 0))
         if len(bad):
             raise DataError(f"{len(bad):,} of {len(rows):,} vectors are zero or not finite, the first is row {bad[0]}")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from vexarrow.adapt.gate import Verdict
     from vexarrow.adapt.model import ModelCard
     from vexarrow.adapt.projection import Projection
-    from vexarrow.adapt.report import Measure, Queries, Report
+    from vexarrow.adapt.report import Corrections, Measure, Queries, Report
 
 Row = tuple[str, str, str]
 WIDTH = 84
@@ -60,6 +60,8 @@ def sections(report: Report) -> Iterator[tuple[str, list[Row]]]:
     """The measures by what they are about: (name, value, note) each."""
     yield FIRST, _neighbours(report)
     yield "cosine with the native vector", _cosines(report)
+    if report.local is not None:
+        yield f"corrections near {report.local.groups:,} groups of vectors", _corrections(report.local)
     if report.unfamiliar is not None:
         row = ("unlike anything trained on", f"{report.unfamiliar:.1%}", f"of {report.corpus or 0:,} vectors")
         yield "source vectors", [row]
@@ -67,7 +69,7 @@ def sections(report: Report) -> Iterator[tuple[str, list[Row]]]:
         yield f"{report.queries.count:,} queries over {report.queries.corpus:,} vectors", _queries(report.queries)
     if len(report.curve) > 1:
         yield (
-            "with fewer pairs",
+            "with fewer pairs" + (", the linear map alone" if report.local is not None and report.local.kept else ""),
             [
                 (f"{one.pairs:,} pairs", f"{one.overlap:.1%}", f"neighbours found, cosine {one.cosine:.3f}")
                 for one in report.curve
@@ -91,6 +93,17 @@ def _neighbours(report: Report) -> list[Row]:
     ]
 
 
+def _corrections(local: Corrections) -> list[Row]:
+    decision = ("kept", "") if local.kept else ("left out", "they hardly find more: the linear map is alone")
+    return [
+        ("10 native neighbours found", *_share(local.overlap)),
+        ("  by the linear map alone", *_share(local.global_overlap)),
+        ("  difference", *_points(local.gain)),
+        ("  with native vectors as queries", *_points(local.query_gain)),
+        ("corrections are", *decision),
+    ]
+
+
 def _cosines(report: Report) -> list[Row]:
     rows = [
         ("projected", *_number(report.cosine)),
@@ -99,7 +112,8 @@ def _cosines(report: Report) -> list[Row]:
         ("vectors of other texts", f"{report.shuffled_cosine:.3f}", f"± {report.shuffled_std:.4f} over shuffles"),
     ]
     if report.loo_cosine is not None:
-        rows.append(("predicted by leaving pairs out", f"{report.loo_cosine:.3f}", ""))
+        alone = "the linear map alone" if report.local is not None and report.local.kept else ""
+        rows.append(("predicted by leaving pairs out", f"{report.loo_cosine:.3f}", alone))
     return [*rows, ("variance explained (R²)", f"{report.r2:.3f}", "")]
 
 
@@ -157,7 +171,7 @@ def known(projection: Projection) -> Iterator[tuple[str, str]]:
     yield "from", _card(projection.source)
     yield "to", _card(projection.target)
     method, pairs, licences = (_part(header, name) for name in ("method", "pairs", "licences"))
-    yield "method", _joined(method, "name", "penalty", "blend")
+    yield "method", _joined(method, "name", "penalty", "blend", "local")
     yield "prior", _text(method.get("prior"))
     yield "pairs", _joined(pairs, "count", "held_out", "chosen", "seed")
     dropped = pairs.get("dropped")

@@ -40,6 +40,23 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Corrections:
+    """Corrections near `groups` groups of source vectors, beside the global map alone, on the held-out pairs.
+
+    overlap, global_overlap: share of the 10 native neighbours with and without them; gain: how much better it is with
+    them, row by row; query_gain: the same for native vectors as queries. `kept`: the projection has them; all else that
+    was measured is of it as it is.
+    """
+
+    groups: int
+    overlap: Measure
+    global_overlap: Measure
+    gain: Measure
+    query_gain: Measure
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Queries:
     """Real queries, embedded by the target model, against the projected corpus; beside it the same against native
     vectors of the corpus, and the source model on its own, None where the queries have no source vectors.
@@ -72,7 +89,8 @@ class Report:
     10 under the projection. native_top1: the nearest native neighbour is among these 10. source_overlap: the same share
     in the source space: staying on the old model; gain: how much better overlap is, row by row. query_overlap: native
     vectors as queries over projected ones, as in a store that was migrated. loo_cosine: predicted by leaving pairs out.
-    unfamiliar: share of `corpus` vectors unlike anything trained on. All neighbours are looked for among the held-out
+    unfamiliar: share of `corpus` vectors unlike anything trained on. local: what local corrections change, None where
+    none were asked for. All neighbours are looked for among the held-out
     vectors.
     """
 
@@ -97,6 +115,7 @@ class Report:
     corpus: int | None = None
     queries: Queries | None = None
     gain: Measure | None = None
+    local: Corrections | None = None
 
     def to_json(self) -> dict[str, Any]:
         """All fields, JSON-like."""
@@ -117,8 +136,9 @@ def _read(name: str, said: Any) -> Any:
         return tuple(Spot(**one) for one in said)
     if name == "curve":
         return tuple(Point(**one) for one in said)
-    if name == "queries":
-        return Queries(**{key: _measure(value) for key, value in said.items()})
+    if name in ("queries", "local"):
+        kind = Queries if name == "queries" else Corrections
+        return kind(**{key: _measure(value) for key, value in said.items()})
     return _measure(said)
 
 

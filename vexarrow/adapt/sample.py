@@ -141,13 +141,18 @@ def medoids(unit: Matrix, count: int, seed: int = 0) -> Rows:
     """`count` different rows of unit vectors [n, d], each the nearest to the middle of its group, by k-means in small
     batches; n is at least `count`. The same for the same seed."""
     random = np.random.default_rng(seed)
+    return _nearest_rows(unit, middles(unit, count, random), random)
+
+
+def middles(unit: Matrix, count: int, random: np.random.Generator) -> Matrix:
+    """The middles of `count` groups of unit vectors [n, d], rows of length 1; n is at least `count`."""
     centres = _spread(unit, count, random)
     seen = np.zeros(count)
     size = min(len(unit), max(BATCH_ROWS, 4 * count))
     for _ in range(STEPS):
         rows = np.arange(len(unit)) if size == len(unit) else np.sort(random.choice(len(unit), size, replace=False))
         _step(centres, seen, unit[rows], forget=size == len(unit))
-    return _nearest_rows(unit, centres, random)
+    return centres
 
 
 def _spread(unit: Matrix, count: int, random: np.random.Generator) -> Matrix:

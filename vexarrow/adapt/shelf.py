@@ -104,6 +104,7 @@ def _shortened(projection: Projection, dim: int) -> Projection:
         bias=projection.bias[:dim].copy(),
         target=replace(projection.target, dim=dim),
         target_mean=None if mean is None else mean[:dim].copy(),
+        local=None if projection.local is None else projection.local.cut(dim),
         header={**kept, "cut_from": {"checksum": projection.checksum, "dim": projection.target.dim}},
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from vexarrow._version import __version__
 from vexarrow.adapt import blas, measures
 from vexarrow.adapt.fit import Fit, Linear, fit
 from vexarrow.adapt.gate import FEWEST_PAIRS, Verdict, judge
+from vexarrow.adapt.local_fit import better, check_groups, corrected
 from vexarrow.adapt.model import ModelCard
 from vexarrow.adapt.pairs import Pairs, clean, pairs_of, unit_rows
 from vexarrow.adapt.projection import Familiarity, Projection, card
@@ -57,6 +58,7 @@ class Trial:
     _prior: Projection | None
     _seed: int
     _provenance: Provenance
+    _groups: int | None = None
 
     def finish(self) -> Projection:
         """The projection fitted again on all pairs, the held-out ones too, with report and verdict in its header."""
@@ -64,7 +66,10 @@ class Trial:
         start = None if self._prior is None else _linear(self._prior, *cards)
         x, y, first = unit_rows(pairs.source), unit_rows(pairs.target), self._first
         final = fit(x, y, start, chosen=first.chosen, near=first.penalty)
-        return _projection(final, cards, len(pairs)).with_header(**self._header(final))
+        made = _projection(final, cards, len(pairs))
+        if self._groups is not None:
+            made = corrected(made, final, x, y, self._groups, self._seed)
+        return made.with_header(**self._header(final))
 
     def _header(self, fitted: Fit) -> dict[str, Any]:
         pairs, prior, said = self._pairs, self._prior, self._provenance
@@ -74,6 +79,7 @@ class Trial:
                 "penalty": fitted.penalty,
                 "blend": None if fitted.chosen is None else fitted.chosen.blend._asdict(),
                 "prior": None if prior is None else prior.checksum,
+                **({} if self._groups is None else {"local": self._groups}),
             },
             "pairs": {
                 "count": len(pairs),
@@ -120,26 +126,33 @@ def attempt(
     force: bool = False,
     provenance: Provenance | None = None,
     corpus: Any = None,
+    local: int | None = None,
 ) -> Trial:
     """Train with some of the pairs and measure on the others; nothing is refused yet but pairs that are too few.
 
     `prior`: a projection between the same two spaces that the pairs correct. `held_out`: how many pairs are kept for
     the report, chosen by chance, None for a fifth, at most 500; or for each pair whether it is one of them. All are
     fitted again for the result. `corpus`: source vectors of what is to be projected, to see how much of it is unlike
-    the pairs. The same pairs and seed give the same bytes, on a machine with as many threads. Raises Unfit for pairs
-    that are too few to measure anything (`force` allows 5), SchemaError and DataError for pairs that are none,
-    UsageError for a hold-out that leaves nothing.
+    the pairs. `local`: corrections near so many groups of source vectors as well, None for none; they are left out
+    again where they hardly raise the overlap (`force` keeps them). The same pairs and seed give the same bytes, with as
+    many threads and the same kernels of BLAS. Raises Unfit for pairs that are too few to measure anything (`force`
+    allows 5), SchemaError and DataError for pairs that are none, UsageError for a hold-out that leaves nothing.
     """
     given = pairs_of(source, target, [str(row) for row in range(len(source))])
     _check_models(source_model, target_model)
     cards = card(source_model, given.source), card(target_model, given.target)
     pairs = clean(given)
     _check_count(pairs, force)
+    if local is not None:
+        check_groups(local, len(pairs), force=force)
     start = None if prior is None else _linear(prior, *cards)
     learnt, kept = _split(pairs, held_out, seed)
     x, y = unit_rows(learnt.source), unit_rows(learnt.target)
     first = fit(x, y, start, seed=seed)
     judged = _projection(first, cards, len(learnt))
+    changed = None
+    if local is not None:
+        judged, changed = better(judged, corrected(judged, first, x, y, local, seed), kept, force=force)
     report = measures.evaluate(
         judged,
         kept,
@@ -148,8 +161,10 @@ def attempt(
         corpus=corpus,
         curve=_curve(x, y, kept, start, first, seed),
     )
+    report = replace(report, local=changed)
     verdict = judge(report, cards)
-    return Trial(judged, kept, report, verdict, pairs, first, prior, seed, provenance or Provenance())
+    groups = local if changed is not None and changed.kept else None
+    return Trial(judged, kept, report, verdict, pairs, first, prior, seed, provenance or Provenance(), groups)
 
 
 def _split(pairs: Pairs, held_out: int | Sequence[bool] | NDArray[np.bool_] | None, seed: int) -> tuple[Pairs, Pairs]:
@@ -200,6 +215,8 @@ def _held_out(count: int, wanted: int | None) -> int:
 
 
 def _linear(prior: Projection, source: ModelCard, target: ModelCard) -> Linear:
+    if prior.local is not None:
+        raise UsageError("a prior is one linear map, and this one has local corrections: train it without --local")
     for here, there in ((prior.source, source), (prior.target, target)):
         if (here.name, here.dim) != (there.name, there.dim):
             raise SchemaError(

@@ -1,8 +1,10 @@
 """The file of a projection: safetensors, everything that is known of it in one JSON text of its header.
 
 Tensors: `weight` [d_in, d_out], `bias` [d_out], and of a trained one `source_mean` [d_in], `target_mean` [d_out] and
-`whitening` [d_in, d_in], which the leverage needs. float32, or float16 at half the size. The same projection gives the
-same bytes: there is one metadata key, its JSON is sorted, and no clock is read.
+`whitening` [d_in, d_in], which the leverage needs. Local corrections have the tensors of `vexarrow.adapt.local`: a file
+with them has version 2 of the format, so that whoever does not know them refuses it, all others have version 1.
+float32, or float16 at half the size. The same projection gives the same bytes: there is one metadata key, its JSON is
+sorted, and no clock is read.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
     Tensors = Mapping[str, NDArray[np.floating[Any]]]
 
-KEY, FORMAT, VERSION = "vexarrow.projection", "vexarrow.projection", 1
+KEY, FORMAT, VERSION, LOCAL_VERSION = "vexarrow.projection", "vexarrow.projection", 1, 2
+LOCAL = "local_"
 MOST_BYTES = 4 << 30
 
 
@@ -39,7 +42,7 @@ def dumps(tensors: Tensors, header: Mapping[str, Any]) -> bytes:
     """The file, with the format's name and version and the checksum of the tensors in its header."""
     from safetensors.numpy import save
 
-    whole = {**header, "format": FORMAT, "version": VERSION, "tensors_sha256": checksum(tensors)}
+    whole = {**header, "format": FORMAT, "version": _version(tensors), "tensors_sha256": checksum(tensors)}
     text = json.dumps(whole, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # The library writes the memory below an array as it lies there, whatever its strides say.
     whole_rows = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
@@ -60,7 +63,13 @@ def loads(data: bytes, name: str) -> tuple[dict[str, NDArray[np.floating[Any]]],
     found = checksum(tensors)
     if header.get("tensors_sha256") != found:
         raise DataError(f"{name}: the weights are not those that the header speaks of (damaged, or changed by hand)")
+    if header["version"] != _version(tensors):
+        raise DataError(f"{name}: the version in its header does not fit its tensors (changed by hand)")
     return tensors, header
+
+
+def _version(tensors: Tensors) -> int:
+    return LOCAL_VERSION if any(name.startswith(LOCAL) for name in tensors) else VERSION
 
 
 def header_of(data: bytes, name: str) -> dict[str, Any]:
@@ -73,7 +82,7 @@ def header_of(data: bytes, name: str) -> dict[str, Any]:
         raise DataError(f"{name}: no projection of vexarrow: its header does not say {KEY!r}") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise DataError(f"{name}: no projection of vexarrow")
-    if header.get("version") != VERSION:
+    if header.get("version") not in (VERSION, LOCAL_VERSION):
         raise DataError(
             f"{name}: version {header.get('version')} of the format is newer than this vexarrow; upgrade it"
         )

@@ -77,6 +77,9 @@ Few texts and much to embed? Let `vex-adapt sample` choose which texts are worth
 @click.option("--target-format", metavar="NAME", help="The format of --target, where its name does not tell.")
 @click.option("--output", "-o", required=True, metavar="PATH", help="The projection; ends in .safetensors.")
 @click.option("--prior", metavar="NAME", help="A projection that the pairs correct: a file, or one that is at hand.")
+@click.option(
+    "--local", type=click.IntRange(min=2), metavar="N", help="Correct it near N groups, say 16; needs 2,000 pairs."
+)
 @click.option("--held-out", type=click.IntRange(min=2), metavar="N", help="Pairs for the report (default: 20 %, 500).")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the pairs held out.")
 @click.option("--corpus-from", metavar="PLACE", help="What will be projected: how much of it is unlike the pairs?")
@@ -91,7 +94,10 @@ def train_command(given: Given, /, **options: Any) -> None:
     """Train a projection on vectors of the same texts by two models, measure it, and refuse it where it would hurt.
 
     A fifth of the pairs is held out for the report; the file is then fitted with all of them. The same pairs and the
-    same seed give the same file, on a machine with as many threads.
+    same seed give the same file, on the same kind of processor with as many threads.
+
+    --local adds corrections near groups of source vectors to the one linear map, and leaves them out again where they
+    hardly find more neighbours than it does alone.
 
     Options of stores: --source-url, --target-collection, ...
     """
@@ -163,6 +169,7 @@ def _attempt(pairs: GivenPairs, corpus: Any, options: dict[str, Any]) -> Trial:
         force=options["force"],
         provenance=_provenance(pairs, options),
         corpus=corpus,
+        local=options["local"],
     )
 
 
