@@ -1,4 +1,5 @@
-"""Pinecone's REST APIs: the control plane, and of the data plane the vectors API and the documents API.
+"""Pinecone's REST APIs: the control plane, and of the data plane the vectors API and the documents API. What both data
+APIs can do is `Data`, which the vectors API does over gRPC as well (`_pinecone_grpc`).
 
 Version 2026-07. An index is read and written by one of the two data APIs alone (`_pinecone_schema`).
 """
@@ -11,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
-from vexarrow.errors import VexError
+from vexarrow.errors import NotFound, Refused, Unsupported, VexError
 from vexarrow.http import Http
 
 from ._pinecone_names import canonical, in_path
@@ -91,9 +92,13 @@ def _body(opening: bytes, records: Sequence[bytes], end: bytes) -> bytes:
 
 
 class Data(Protocol):
-    """One of the two data APIs. Namespaces are Pinecone's, "" for the default one."""
+    """One of the two data APIs, one of them also over gRPC. Namespaces are Pinecone's, "" for the default one.
 
-    opening: bytes
+    `packed`: records and answers are messages of gRPC, not JSON; `number_bytes`: what a number takes in an answer.
+    """
+
+    packed: bool
+    number_bytes: int
 
     def listed(
         self, namespace: str, prefix: str, token: str | None, limit: int = MOST_LISTED
@@ -110,21 +115,49 @@ class Data(Protocol):
         ...
 
     def upsert(self, namespace: str, records: Sequence[bytes]) -> None:
-        """Write records, each as JSON. Raises Refused."""
+        """Write records, each as JSON or a message. Raises Refused."""
         ...
 
     def ids_at_once(self, ids: Sequence[str], most: int) -> int:
         """How many of the first ids go in one request."""
         ...
 
+    def stats(self) -> Json:
+        """Dimension, metric and counts of an index, as the data plane knows them."""
+        ...
 
-class Vectors:
-    """The vectors API of indexes with a dimension and a metric."""
+    def spaces(self, token: str) -> tuple[dict[str, int], str]:
+        """A page of namespaces with their numbers of records, and the token of the next one, "" for the last."""
+        ...
 
-    opening = b'{"vectors":['
+
+class _Rest:
+    """What both APIs have over REST."""
+
+    packed = False
+    number_bytes = 11
 
     def __init__(self, api: Api) -> None:
         self._api = api
+
+    def stats(self) -> Json:
+        """See Data."""
+        answer: Json = self._api.json("POST", "/describe_index_stats", {}) or {}
+        return answer
+
+    def spaces(self, token: str) -> tuple[dict[str, int], str]:
+        """See Data."""
+        query = urlencode({"limit": "100"} | ({"paginationToken": token} if token else {}))
+        answer = self._api.json("GET", f"/namespaces?{query}") or {}
+        found = {one.get("name", ""): int(one.get("record_count") or 0) for one in answer.get("namespaces") or ()}
+        return found, (answer.get("pagination") or {}).get("next") or ""
+
+
+class Vectors(_Rest):
+    """The vectors API of indexes with a dimension and a metric."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(api)
         self._url_bytes = URL_BYTES
 
     def listed(
@@ -155,7 +188,7 @@ class Vectors:
     def upsert(self, namespace: str, records: Sequence[bytes]) -> None:
         """See Data."""
         end = b'],"namespace":' + orjson.dumps(namespace) + b"}" if namespace else b"]}"
-        self._api.send("POST", "/vectors/upsert", _body(self.opening, records, end))
+        self._api.send("POST", "/vectors/upsert", _body(b'{"vectors":[', records, end))
 
     def ids_at_once(self, ids: Sequence[str], most: int) -> int:
         """See Data."""
@@ -167,13 +200,8 @@ class Vectors:
         return min(most, len(ids))
 
 
-class Documents:
+class Documents(_Rest):
     """The documents API of indexes with a schema of named fields."""
-
-    opening = b'{"documents":['
-
-    def __init__(self, api: Api) -> None:
-        self._api = api
 
     def _path(self, namespace: str, verb: str) -> str:
         return f"/namespaces/{in_path(namespace)}/documents/{verb}"
@@ -200,27 +228,21 @@ class Documents:
 
     def upsert(self, namespace: str, records: Sequence[bytes]) -> None:
         """See Data."""
-        self._api.send("POST", self._path(namespace, "upsert"), _body(self.opening, records, b"]}"))
+        self._api.send("POST", self._path(namespace, "upsert"), _body(b'{"documents":[', records, b"]}"))
 
     def ids_at_once(self, ids: Sequence[str], most: int) -> int:
         """See Data."""
         return min(most, len(ids))
 
 
-def stats(api: Api) -> Json:
-    """Dimension, metric and counts of an index, as the data plane knows them."""
-    answer: Json = api.json("POST", "/describe_index_stats", {}) or {}
-    return answer
-
-
-def namespaces(api: Api) -> dict[str, int]:
+def namespaces(data: Data) -> dict[str, int]:
     """Every namespace that holds records with their number, sorted; "" is the default one. Numbers may lag."""
     try:
-        found = _listed_namespaces(api)
+        found = _listed_namespaces(data)
     except VexError as error:
         if not _unsupported(error):
             raise
-        found = {name: one.get("vectorCount", 0) for name, one in (stats(api).get("namespaces") or {}).items()}
+        found = {name: one.get("vectorCount", 0) for name, one in (data.stats().get("namespaces") or {}).items()}
     counts: dict[str, int] = {}
     for name, count in found.items():
         counts[canonical(name)] = counts.get(canonical(name), 0) + int(count or 0)
@@ -229,19 +251,17 @@ def namespaces(api: Api) -> dict[str, int]:
 
 def _unsupported(error: VexError) -> bool:
     """Indexes of pods do not list their namespaces."""
-    return any(f"HTTP {status}" in str(error) for status in (400, 404, 405, 501))
+    if isinstance(error, Refused | NotFound | Unsupported):
+        return True
+    return any(f"HTTP {status}" in str(error) for status in (405, 501))
 
 
-def _listed_namespaces(api: Api) -> dict[str, int]:
-    found: dict[str, int] = {}
-    token = ""
-    while True:
-        query = urlencode({"limit": "100"} | ({"paginationToken": token} if token else {}))
-        answer = api.json("GET", f"/namespaces?{query}") or {}
-        found |= {one.get("name", ""): one.get("record_count", 0) for one in answer.get("namespaces") or ()}
-        token = (answer.get("pagination") or {}).get("next") or ""
-        if not token:
-            return found
+def _listed_namespaces(data: Data) -> dict[str, int]:
+    found, token = data.spaces("")
+    while token:
+        more, token = data.spaces(token)
+        found |= more
+    return found
 
 
 # -- imports --------------------------------------------------------------------------------------------

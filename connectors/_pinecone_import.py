@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -109,7 +110,7 @@ class ImportSink(PineconeSink):
         columns = {
             "id": pa.array([ready.to.ids[row] for row in rows], pa.string()),
             "values": pa.ListArray.from_arrays(offsets, pa.array(vectors.reshape(-1), pa.float32())),
-            "metadata": pa.array([ready.to.metadata[row].decode() for row in rows], pa.string()),
+            "metadata": pa.array([orjson.dumps(ready.to.metadata[row]).decode() for row in rows], pa.string()),
         }
         name = self._sparse(batch, opened)
         if opened.index.sparse is not None:

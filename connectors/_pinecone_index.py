@@ -10,18 +10,29 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from vexarrow.errors import AccessError, NotFound, Refused, SchemaError, TransientError, UsageError, VexError
+from vexarrow.errors import (
+    AccessError,
+    MissingDependency,
+    NotFound,
+    Refused,
+    SchemaError,
+    TransientError,
+    UsageError,
+    VexError,
+)
 from vexarrow.location import Location
 from vexarrow.metrics import metric
 from vexarrow.patience import Requests
 from vexarrow.protocols import Description
 
-from ._pinecone_api import Api, Control, Data, Documents, Vectors, is_at, namespaces, stats
+from ._pinecone_api import Api, Control, Data, Documents, Vectors, is_at, namespaces
+from ._pinecone_grpc import Calls, GrpcVectors, NoGrpc
 from ._pinecone_schema import DENSE, Index, Json, index_of
 
 CONTROLLER = "https://api.pinecone.io"
 METRICS = {"cosine": "cosine", "dot": "dotproduct", "euclidean": "euclidean"}
 _REGIONS = {"aws": "us-east-1", "gcp": "us-central1", "azure": "eastus2"}
+TRANSPORTS = ("auto", "grpc", "rest")
 READY_SECONDS = 300.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
 
@@ -85,7 +96,7 @@ class Opened:
 
     def counts(self) -> dict[str, int]:
         """Records by Pinecone namespace."""
-        return self.requests.call(lambda: namespaces(self.api))
+        return self.requests.call(lambda: namespaces(self.data))
 
     def description(self) -> Description:
         """As a target."""
@@ -94,13 +105,15 @@ class Opened:
 
 
 class Service:
-    """Opens the index of a location and makes it. Clients are closed with it."""
+    """Opens the index of a location and makes it. Clients are closed with it. `transport`: one of TRANSPORTS."""
 
-    def __init__(self, where: Where, key: str, controller: str, requests: Requests) -> None:
+    def __init__(self, where: Where, key: str, controller: str, requests: Requests, transport: str = "auto") -> None:
         self.where = where
         self.requests = requests
         self._key = key
-        self._apis: list[Api] = []
+        self._transport = transport
+        self._clients: list[Api | Calls] = []
+        self._vectors: dict[str, Data] = {}
         self._control = Control(self._api(controller))
 
     @classmethod
@@ -112,20 +125,46 @@ class Service:
             raise UsageError(f"{where.place}: no API key: give --api-key or set PINECONE_API_KEY")
         if not key.isascii() or not key.isprintable():
             raise UsageError(f"{where.place}: the API key holds characters that no key has")
+        transport = location.option("transport") or "auto"
+        if transport not in TRANSPORTS:
+            raise UsageError(f"--transport {transport}: has to be {', '.join(TRANSPORTS[:-1])} or {TRANSPORTS[-1]}")
         requests = Requests.of(location)
-        service = cls(where, key, location.option("controller-host") or CONTROLLER, requests)
+        service = cls(where, key, location.option("controller-host") or CONTROLLER, requests, transport)
         try:
             yield service
         finally:
             requests.close()
-            for api in service._apis:
-                api.close()
+            for client in service._clients:
+                client.close()
 
     def _api(self, url: str) -> Api:
         connections = 2 * self.requests.concurrency + 2
         api = Api(url, self._key, timeout=self.requests.timeout, connections=connections)
-        self._apis.append(api)
+        self._clients.append(api)
         return api
+
+    def _vectors_at(self, host: str) -> Data:
+        """The vectors API of a host: over gRPC as wished, or where it answers."""
+        if host not in self._vectors:
+            self._vectors[host] = (self._grpc(host) if self._transport != "rest" else None) or Vectors(self._api(host))
+        return self._vectors[host]
+
+    def _grpc(self, host: str) -> Data | None:
+        """None where gRPC does not answer, and was not asked for in so many words."""
+        try:
+            calls = Calls(host, self._key, timeout=self.requests.timeout)
+            self._clients.append(calls)
+            found = GrpcVectors(calls)
+            if self._transport == "auto":
+                self.requests.call(found.probe)
+            return found
+        except (MissingDependency, NoGrpc):
+            if self._transport == "grpc":
+                raise
+        except TransientError as error:
+            if error.throttled:
+                raise
+        return None
 
     def found(self) -> Opened | None:
         """The index, None when there is none. Raises AccessError, TransientError."""
@@ -149,8 +188,7 @@ class Service:
         answer = self._told(host)
         if answer is not None:
             return replace(index_of(answer, self.where.vector), host=host)
-        api = self._api(host)
-        told = self.requests.call(lambda: stats(api))
+        told = self.requests.call(self._vectors_at(host).stats)
         legacy = {"name": self.where.index, "host": host, "vector_type": told.get("vectorType")}
         return index_of(legacy | {"dimension": told.get("dimension"), "metric": told.get("metric")})
 
@@ -182,9 +220,9 @@ class Service:
 
     def _opened(self, index: Index) -> Opened:
         api = self._api(index.host)
-        data: Data = Documents(api) if index.documents else Vectors(api)
+        data = Documents(api) if index.documents else self._vectors_at(index.host)
         if index.dim is None and index.dense is not None:
-            told = self.requests.call(lambda: stats(api))
+            told = self.requests.call(data.stats)
             index = replace(index, dim=told.get("dimension"), metric=index.metric or metric(told.get("metric")))
         return Opened(index, api, data, self.where.namespace, self.where.place, self.requests)
 

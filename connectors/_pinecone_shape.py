@@ -80,11 +80,11 @@ def _text_field(index: Index) -> str:
 
 @dataclass(frozen=True)
 class Addressed:
-    """Where records go: ids and namespaces as Pinecone takes them, and the metadata of each as JSON."""
+    """Where records go: ids and namespaces as Pinecone takes them, and the metadata of each."""
 
     ids: Sequence[str]
     namespaces: Sequence[str]
-    metadata: Sequence[bytes]
+    metadata: Sequence[Payload]
 
 
 def addressed(
@@ -95,8 +95,8 @@ def addressed(
     spaces = batch.column("namespace").to_pylist()
     used = {space: to_namespace(space) if fixed is None else fixed for space in dict.fromkeys(spaces)}
     kept = {space for space, name in used.items() if (name or None) != space}
-    ids, metadata = [], []
-    for row, payload in enumerate(pack(batch, form.shape)):
+    ids, metadata = [], pack(batch, form.shape)
+    for row, payload in enumerate(metadata):
         original, space = originals[row], spaces[row]
         identity = to_id(original)
         ids.append(identity)
@@ -108,7 +108,6 @@ def addressed(
         payload[form.hidden] = _joined(hidden, note)
         if identity != original:
             payload[form.original] = original
-        metadata.append(orjson.dumps(payload))
     return Addressed(ids, [used[space] for space in spaces], metadata)
 
 

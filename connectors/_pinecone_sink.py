@@ -18,8 +18,9 @@ from vexarrow.payload import Payload
 from vexarrow.protocols import Description, Reject
 
 from ._pinecone_index import METRICS, Opened, Service, Wish
+from ._pinecone_packed import packed
 from ._pinecone_shape import MOST_METADATA, Addressed, Form, addressed, form_of
-from ._pinecone_wire import sparse_name, sparse_texts, written
+from ._pinecone_wire import Written, sparse_name, written
 
 MOST_ROWS, MOST_BYTES = 1_000, 2_000_000
 _ROOM = 1_000  # for the namespace and what stands around the records
@@ -101,7 +102,7 @@ class PineconeSink:
         return ready.rejects + [Reject(one.code, one.message, row=order[one.row or 0]) for one in refused]
 
     def _prepared(self, batch: pa.RecordBatch) -> Prepared | list[Reject]:
-        """The records as JSON, or rejects when no record has a vector that fits."""
+        """The records as they are sent, or rejects when no record has a vector that fits."""
         batch = records.with_id_type(batch, "string")
         present = records.present(batch.column("vector"))
         rejects = sound.unsound(batch) + [
@@ -119,14 +120,13 @@ class PineconeSink:
         name = self._sparse(batch, opened)
         column = batch.column(name) if name else None
         to = addressed(batch, form, opened.namespace, _notes(column, name, opened))
-        sparse = sparse_texts(column)
-        texts = written(batch, to, opened.index, sparse)
-        rejects = _once(rejects + _too_large(to, texts, opened) + _too_many(column))
+        as_sent = packed(batch, to, column) if opened.data.packed else written(batch, to, opened.index, column)
+        rejects = _once(rejects + _too_large(to, as_sent, opened) + _too_many(column))
         gone = {reject.row for reject in rejects}
         rows = [row for row in range(batch.num_rows) if row not in gone]
         last = last_of_each([f"{len(to.namespaces[row])}:{to.namespaces[row]}{to.ids[row]}" for row in rows])
         rows = rows if last is None else [rows[at] for at in last]
-        return Prepared(to, texts, sorted(rows, key=lambda row: to.namespaces[row]), rejects)
+        return Prepared(to, as_sent.texts, sorted(rows, key=lambda row: to.namespaces[row]), rejects)
 
     def _sparse(self, batch: pa.RecordBatch, opened: Opened) -> str | None:
         """The further column that the index holds. Raises Unsupported for any other."""
@@ -180,25 +180,20 @@ def _parts(spaces: Sequence[str], sizes: Sequence[int]) -> list[Rows]:
     return parts
 
 
-def _too_large(to: Addressed, texts: Sequence[bytes], opened: Opened) -> list[Reject]:
+def _too_large(to: Addressed, as_sent: Written, opened: Opened) -> list[Reject]:
     found = []
-    for row, fields in enumerate(to.metadata):
-        if len(fields) > MOST_METADATA and (size := _counted(fields, opened)) > MOST_METADATA:
+    for row, (text, most) in enumerate(zip(as_sent.texts, as_sent.sizes, strict=True)):
+        if most > MOST_METADATA and (size := _counted(to.metadata[row], opened)) > MOST_METADATA:
             said = f"text and metadata take {size:,} bytes, Pinecone holds {MOST_METADATA:,} a record"
             found.append(Reject("too-large", said, row=row))
-        elif len(texts[row]) > MOST_BYTES - _ROOM:
-            found.append(
-                Reject("too-large", f"the record takes {len(texts[row]):,} bytes, more than a request", row=row)
-            )
+        elif len(text) > MOST_BYTES - _ROOM:
+            found.append(Reject("too-large", f"the record takes {len(text):,} bytes, more than a request", row=row))
     return found
 
 
-def _counted(fields: bytes, opened: Opened) -> int:
+def _counted(fields: Payload, opened: Opened) -> int:
     """The size of metadata for the limit, which texts that are searched do not count for."""
-    if not opened.index.texts:
-        return len(fields)
-    kept = {key: value for key, value in orjson.loads(fields).items() if key not in opened.index.texts}
-    return len(orjson.dumps(kept))
+    return len(orjson.dumps({key: value for key, value in fields.items() if key not in opened.index.texts}))
 
 
 def _too_many(column: pa.Array | None) -> list[Reject]:

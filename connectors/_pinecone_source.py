@@ -33,11 +33,12 @@ from ._pinecone_api import MOST_FETCHED, MOST_MATCHED, Data, TooLong
 from ._pinecone_ids import Listed, Lister
 from ._pinecone_index import Opened
 from ._pinecone_names import DEFAULT, to_namespace
+from ._pinecone_packed import PackedReader
 from ._pinecone_shape import STORE, form_of
 from ._pinecone_wire import SPARSE_TYPE, Answer, Reader, sparse_name
 
 ANSWER_BYTES = 4_000_000
-_NUMBER_BYTES, _OTHER_BYTES = 11, 1_000
+_OTHER_BYTES = 1_000
 SPLIT_ROWS = 10_000
 _PROBED = 20
 _PAUSE = 0.25  # what was just written may be listed before it can be fetched
@@ -84,9 +85,10 @@ class PineconeSource:
         self._requests = requests
         self._wanted = wanted
         self._form = form_of(opened.index)
-        self._reader = Reader(opened.index, self._form, found, opened.place)
+        reader = PackedReader if opened.data.packed else Reader
+        self._reader: Reader = reader(opened.index, self._form, found, opened.place)
         self._counts = self._chosen(opened.counts())
-        size = _OTHER_BYTES + _NUMBER_BYTES * (opened.index.dim or 0)
+        size = _OTHER_BYTES + opened.data.number_bytes * (opened.index.dim or 0)
         self._at_once = max(1, min(MOST_FETCHED, ANSWER_BYTES // size))
         self._sparse: list[str] = []
         self._sparse = self._sparse_names()
@@ -131,6 +133,7 @@ class PineconeSource:
             details={
                 "index": index.name,
                 "api": "documents" if index.documents else "vectors",
+                "transport": "grpc" if self._data.packed else "rest",
                 "fields": dict(index.fields),
                 "namespaces": [{"name": name, "rows": rows} for name, rows in largest],
             },

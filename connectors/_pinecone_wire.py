@@ -52,20 +52,40 @@ def sparse_texts(column: pa.Array | None) -> list[bytes | None] | None:
     return texts
 
 
-def written(batch: pa.RecordBatch, to: Addressed, index: Index, sparse: Sequence[bytes | None] | None) -> list[bytes]:
-    """Every record as one JSON object, as the API of the index wants it."""
+@dataclass(frozen=True)
+class Written:
+    """Records as they are sent; `sizes`: bytes of the metadata of each as JSON, at most."""
+
+    texts: Sequence[bytes]
+    sizes: Sequence[int]
+
+
+def written(batch: pa.RecordBatch, to: Addressed, index: Index, column: pa.Array | None) -> Written:
+    """Every record as one JSON object, as the API of the index wants it. `column`: the sparse vectors."""
+    metadata = [orjson.dumps(one) for one in to.metadata]
+    texts = _texts(batch, to.ids, metadata, index, sparse_texts(column))
+    return Written(texts, [len(one) for one in metadata])
+
+
+def _texts(
+    batch: pa.RecordBatch,
+    names: Sequence[str],
+    metadata: Sequence[bytes],
+    index: Index,
+    sparse: Sequence[bytes | None] | None,
+) -> list[bytes]:
     matrix = records.matrix(batch.column("vector"))
-    ids = [orjson.dumps(one) for one in to.ids]
+    ids = [orjson.dumps(one) for one in names]
     vectors = [orjson.dumps(row, option=_NUMPY) for row in matrix]
     if not index.documents:
-        return _vectors(ids, vectors, to.metadata, sparse)
+        return _vectors(ids, vectors, metadata, sparse)
     name = orjson.dumps(index.dense)
     heads = [b'{"_id":%b,%b:%b' % (one, name, vector) for one, vector in zip(ids, vectors, strict=True)]
     if sparse is not None:
         key = orjson.dumps(index.sparse)
         more = [b"" if text is None else b",%b:%b" % (key, text) for text in sparse]
         heads = [head + one for head, one in zip(heads, more, strict=True)]
-    return [b"%b,%b" % (head, fields[1:]) for head, fields in zip(heads, to.metadata, strict=True)]
+    return [b"%b,%b" % (head, fields[1:]) for head, fields in zip(heads, metadata, strict=True)]
 
 
 def _vectors(

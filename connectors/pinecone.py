@@ -23,6 +23,9 @@ the original tool writes it. Pinecone is eventually consistent: what was just wr
 that are listed but not there when they are fetched are rejects, "missing". `--namespace` looks in Pinecone's namespaces
 of these names and in the default one: of records that were loaded to `pinecone://index/namespace`, name that, too.
 
+Vector indexes are read and written over gRPC, with packed vectors, where it answers at the index's host; else, and
+for document indexes, over REST. `--transport rest` never asks for gRPC, `--transport grpc` takes nothing else.
+
 An index that the URI names goes before PINECONE_HOST. A host that is another index's than the one named is refused.
 
 `--via s3://bucket/folder` (or gs://) loads by Pinecone's own import: records are written as Parquet (JSON lines for a
@@ -74,6 +77,7 @@ _OPTIONS = (
         env=("PINECONE_CONTROLLER_HOST",),
         default="https://api.pinecone.io",
     ),
+    Option(("transport",), "how vectors travel: grpc, rest, or auto: gRPC where it answers", default="auto"),
     Option(("cloud",), "where a new index runs: aws, gcp or azure (aws)", side="sink"),
     Option(("region",), "the region of a new index (us-east-1 of aws)", side="sink"),
     Option(("api",), "what a new index is made for: vectors (the default) or documents", side="sink"),

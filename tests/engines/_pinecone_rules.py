@@ -120,11 +120,12 @@ def namespace(name: object) -> str:
 
 
 def dense(values: object, dim: int) -> np.ndarray:
-    """The vector as float32."""
-    refuse(not isinstance(values, list), "values must be a list of numbers")
-    assert isinstance(values, list)
+    """The vector as float32, from JSON or, an array, from gRPC."""
+    refuse(not isinstance(values, list | np.ndarray), "values must be a list of numbers")
+    assert isinstance(values, list | np.ndarray)
     refuse(len(values) != dim, f"Vector dimension {len(values)} does not match the dimension of the index {dim}")
-    refuse(any(one.__class__ not in (int, float) for one in values), "values must be a list of numbers")
+    of_numbers = isinstance(values, np.ndarray) or all(one.__class__ in (int, float) for one in values)
+    refuse(not of_numbers, "values must be a list of numbers")
     numbers = np.array(values, dtype=np.float64)
     with np.errstate(over="ignore"):
         vector = numbers.astype(np.float32)

@@ -200,7 +200,8 @@ def _vector(schema: Schema, one: Json) -> Record:
     refuse(set(one) - known, f"Unknown field in vector: {set(one) - known}")
     pair = one.get("sparseValues", one.get("sparse_values"))
     refuse(pair is not None and schema.metric != "dotproduct", "Index configuration does not support sparse values")
-    values = one.get("values") or None
+    values = one.get("values")
+    values = None if values is None or not len(values) else values
     refuse(values is None and schema.dense, "Vector must have values")
     refuse(values is not None and not schema.dense, "a sparse index takes no dense values")
     return Record(

@@ -1,4 +1,5 @@
-"""An emulator of Pinecone on 127.0.0.1: control plane, vectors API, documents API and imports, version 2026-07.
+"""An emulator of Pinecone on 127.0.0.1: control plane, vectors API (REST and gRPC), documents API and imports, version
+2026-07.
 
 It enforces what the documentation says and answers as it says, so that the official client passes against it
 unmodified; it is not Pinecone. `VEX_TEST_PINECONE_API_KEY` (and `VEX_TEST_PINECONE_URL` for another control plane) run
@@ -10,9 +11,11 @@ a round trip on the real service, too.
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +27,7 @@ import orjson
 from tests.engines import _pinecone_imports as imports
 from tests.engines import _pinecone_rules as rules
 from tests.engines import _pinecone_store as store
+from tests.engines._pinecone_grpc import PREFACE, Face, relay
 from tests.engines._pinecone_rules import Json, Refusal, refuse
 from tests.engines._pinecone_store import Index
 
@@ -33,8 +37,9 @@ _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 413: 11, 429: 8, 500: 13, 503
 
 
 class Emulator:
-    """A project of Pinecone. `url` is its control plane; every index has a port of its own.
+    """A project of Pinecone. `url` is its control plane; every index has a port of its own, for REST and for gRPC.
 
+    `grpc`: whether indexes speak gRPC; `over`: how many requests came over "REST" and "gRPC", in `asked` alike.
     `faults`: refusals that the next requests to indexes get, in this order. `asked`: what was asked of indexes, as
     "METHOD /path". `broken`: paths that contain one of these get 503. `lost`: what is answered with 503 though the work
     was done, once each, as "METHOD /path"; `unheard`: the same before the work. `import_environment`: where S3 is, in
@@ -45,6 +50,8 @@ class Emulator:
         self.indexes: dict[str, Index] = {}
         self.faults: list[Refusal] = []
         self.asked: list[str] = []
+        self.over: Counter[str] = Counter()
+        self.grpc = True
         self.broken: list[str] = []
         self.lost: list[str] = []
         self.unheard: list[str] = []
@@ -52,11 +59,13 @@ class Emulator:
         self.key = KEY
         self.import_environment: dict[str, str] = {}
         self.import_error: str | None = None
+        self.closing = threading.Event()
         self._servers: list[ThreadingHTTPServer] = []
+        self._faces: list[Face] = []
         self.url = self._serve(lambda *asked: control(self, *asked), port)
 
-    def _serve(self, answer: Callable[[str, str, Json, bytes], Any], port: int = 0) -> str:
-        server = _Server(("127.0.0.1", port), _handler(self, answer))
+    def _serve(self, answer: Callable[[str, str, Json, bytes], Any], port: int = 0, face: Face | None = None) -> str:
+        server = _Server(("127.0.0.1", port), _handler(self, answer, face))
         self._servers.append(server)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return f"http://127.0.0.1:{server.server_address[1]}"
@@ -67,7 +76,9 @@ class Emulator:
         refuse(name in self.indexes, f"Resource {name} already exists", 409)
         deployment = body.get("deployment") or {"deployment_type": "managed", "cloud": "aws", "region": "us-east-1"}
         index = Index(name, rules.schema_of(body), deployment)
-        index.host = self._serve(lambda *asked: data(self, index, *asked))
+        face = Face(lambda *asked: called(self, index, *asked))
+        self._faces.append(face)
+        index.host = self._serve(lambda *asked: data(self, index, *asked), face=face)
         self.indexes[name] = index
         return index
 
@@ -79,6 +90,9 @@ class Emulator:
 
     def close(self) -> None:
         """End all servers."""
+        self.closing.set()
+        for face in self._faces:
+            face.close()
         for server in self._servers:
             server.shutdown()
             server.server_close()
@@ -92,16 +106,28 @@ class _Server(ThreadingHTTPServer):
         """Clients may go away."""
 
 
-def _handler(emulator: Emulator, answer: Callable[[str, str, Json, bytes], Any]) -> type[BaseHTTPRequestHandler]:
+def _handler(
+    emulator: Emulator, answer: Callable[[str, str, Json, bytes], Any], face: Face | None
+) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         disable_nagle_algorithm = True  # else 40 ms a request
+
+        def handle(self) -> None:
+            """A connection of HTTP/2 is gRPC's, every other one is of HTTP/1.1."""
+            if face is not None and emulator.grpc and self._first() == PREFACE:
+                relay(self.connection, face.port(), emulator.closing)
+            else:
+                super().handle()
+
+        def _first(self) -> bytes:
+            return bytes(self.connection.recv(len(PREFACE), socket.MSG_PEEK))
 
         def _any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             parts = urlsplit(self.path)
             try:
-                _authorised(emulator, self.headers)
+                _authorised(emulator, self.headers.get("Api-Key"), self.headers.get("X-Pinecone-Api-Version"))
                 refuse(len(self.path) > emulator.longest_url, "URI too long", 414)
                 _once(emulator.unheard, f"{self.command} {parts.path}")
                 found = answer(self.command, parts.path, parse_qs(parts.query, keep_blank_values=True), body)
@@ -128,9 +154,9 @@ def _handler(emulator: Emulator, answer: Callable[[str, str, Json, bytes], Any])
     return Handler
 
 
-def _authorised(emulator: Emulator, headers: Any) -> None:
-    refuse(headers.get("Api-Key") != emulator.key, "Invalid API Key", 401)
-    refuse(headers.get("X-Pinecone-Api-Version") != VERSION, "Unsupported API version")
+def _authorised(emulator: Emulator, key: str | None, version: str | None) -> None:
+    refuse(key != emulator.key, "Invalid API Key", 401)
+    refuse(version != VERSION, "Unsupported API version")
 
 
 def _once(failing: list[str], asked: str) -> None:
@@ -165,29 +191,55 @@ def control(emulator: Emulator, method: str, path: str, query: Json, body: bytes
 # -- the data plane -------------------------------------------------------------------------------------
 
 
+def called(emulator: Emulator, index: Index, asked: str, told: Json, size: int, headers: Mapping[str, str]) -> Json:
+    """One call over gRPC, as REST would ask it. The answer has the records themselves under `records`."""
+    _authorised(emulator, headers.get("api-key"), headers.get("x-pinecone-api-version"))
+    _once(emulator.unheard, asked)
+    _counted(emulator, "gRPC", asked)
+    too_large = f"Error, message length too large: found {size} bytes, the limit is: {rules.MOST_BYTES} bytes"
+    refuse(size > rules.MOST_BYTES, too_large, 413)
+    found = _either(index, asked, told)
+    _once(emulator.lost, asked)
+    return found
+
+
 def data(emulator: Emulator, index: Index, method: str, path: str, query: Json, body: bytes) -> Any:
-    """One request to an index."""
-    emulator.asked.append(f"{method} {path}")
-    if emulator.faults:
-        raise emulator.faults.pop(0)
-    refuse(any(one in path for one in emulator.broken), "The service is unavailable", 503)
+    """One request to an index over REST."""
+    _counted(emulator, "REST", f"{method} {path}")
     refuse(len(body) > rules.MOST_BYTES, f"Request size {len(body)} exceeds the limit of {rules.MOST_BYTES} bytes", 413)
     told = _told(method, query, body)
     if path.startswith("/bulk/imports"):
         return imports.answer(emulator, index, method, unquote(path.removeprefix("/bulk/imports").strip("/")), told)
-    if path == "/describe_index_stats":
-        return index.stats()
-    if path == "/namespaces" and method == "GET":
-        limit = int(told.get("limit", 100))
-        refuse(not 1 <= limit <= 100, "limit must be 1 to 100")
-        return index.namespaces(limit, told.get("paginationToken"))
     if "/documents/" in path:
         refuse(not index.schema.documents, "This index is served by the vectors API")
         _, _, name, _, verb = path.split("/")
         refuse(not unquote(name).strip(), "namespace must not be empty")
         return _documents(index, unquote(name), verb, told)
+    found = _either(index, f"{method} {path}", told)
+    if "records" in found:
+        found["vectors"] = {one.id: store.as_vector(one) for one in found.pop("records")}
+    return found
+
+
+def _counted(emulator: Emulator, over: str, asked: str) -> None:
+    """Note a request; raise what is planned for it."""
+    emulator.asked.append(asked)
+    emulator.over[over] += 1
+    if emulator.faults:
+        raise emulator.faults.pop(0)
+    refuse(any(one in asked for one in emulator.broken), "The service is unavailable", 503)
+
+
+def _either(index: Index, asked: str, told: Json) -> Json:
+    """What REST and gRPC both do."""
+    if asked == "POST /describe_index_stats":
+        return index.stats()
+    if asked == "GET /namespaces":
+        limit = int(told.get("limit", 100))
+        refuse(not 1 <= limit <= 100, "limit must be 1 to 100")
+        return index.namespaces(limit, told.get("paginationToken"))
     refuse(index.schema.documents, "This index is served by the documents API")
-    return _vectors(index, f"{method} {path}", told)
+    return _vectors(index, asked, told)
 
 
 def _told(method: str, query: Json, body: bytes) -> Json:
@@ -215,11 +267,7 @@ def _vectors(index: Index, asked: str, told: Json) -> Json:
         return answer | ({"pagination": {"next": more}} if more else {})
     if asked == "GET /vectors/fetch":
         records = index.fetched(space, told.get("ids", []))
-        return {
-            "vectors": {one.id: store.as_vector(one) for one in records},
-            "namespace": space,
-            "usage": {"readUnits": 1},
-        }
+        return {"records": records, "namespace": space, "usage": {"readUnits": 1}}
     if asked == "POST /vectors/fetch_by_metadata":
         records, more = index.matched(
             space,
@@ -228,11 +276,7 @@ def _vectors(index: Index, asked: str, told: Json) -> Json:
             told.get("paginationToken"),
             partial(_size, index),
         )
-        answer = {
-            "vectors": {one.id: store.as_vector(one) for one in records},
-            "namespace": space,
-            "usage": {"readUnits": 1},
-        }
+        answer = {"records": records, "namespace": space, "usage": {"readUnits": 1}}
         return answer | ({"pagination": {"next": more}} if more else {})
     if asked == "POST /vectors/delete":
         gone = set(told.get("ids", ()))

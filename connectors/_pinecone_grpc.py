@@ -1,0 +1,236 @@
+"""Pinecone's vectors API over gRPC: the service VectorService, at the host and port of REST, with packed vectors.
+
+Calls that time out leave their connection, as one that was cut off without a word never answers again.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from vexarrow.errors import (
+    AccessError,
+    DataError,
+    MissingDependency,
+    NotFound,
+    Refused,
+    TransientError,
+    Unsupported,
+    UsageError,
+    VexError,
+)
+from vexarrow.location import HIDDEN, redact
+
+from ._pinecone_api import MOST_LISTED, VERSION, TooLong, with_scheme
+from ._pinecone_messages import messages, namespace_bytes, struct_bytes
+from ._pinecone_schema import Json
+from ._protobuf import sized, varint
+
+_SERVICE = "VectorService"
+_SHOWN = 300
+_PROBE_SECONDS = 10.0
+_TRANSIENT = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED", "INTERNAL", "UNKNOWN", "DATA_LOSS"})
+_REFUSED = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "ALREADY_EXISTS"})
+# Of a message, not of a rate: it would be refused every time.
+_OVERSIZED = re.compile(r"larger than max|length too large|message too large|request size", re.I)
+# What gRPC says of a host that speaks HTTP/1.1 alone, or whose certificate gRPC's own roots do not know.
+_OTHER = re.compile(r"http1\.x|parsing http/2|alpn|certificate|ssl|handshake|content-type", re.I)
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.use_local_subchannel_pool", 1),  # else channels to one address share a connection
+]
+
+
+class NoGrpc(VexError):
+    """What is at a host does not speak gRPC."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A channel and the calls that were made on it."""
+
+    channel: Any
+    methods: dict[str, Callable[..., Any]] = field(default_factory=dict)
+
+
+class Calls:
+    """One host. Thread-safe; TLS where its URL is https; every call ends after `timeout` seconds.
+
+    Raises MissingDependency without grpcio.
+    """
+
+    def __init__(self, url: str, key: str, *, timeout: float) -> None:
+        parts = urlsplit(with_scheme(url))
+        try:
+            port = parts.port
+        except ValueError:
+            raise UsageError(f"{redact(url)}: the port is no number") from None
+        name = parts.hostname or ""
+        self._secure = parts.scheme == "https"
+        self._target = f"{f'[{name}]' if ':' in name else name}:{port or (443 if self._secure else 80)}"
+        self._place = redact(with_scheme(url).rstrip("/"))
+        self._key = key
+        self._metadata = (("api-key", key), ("x-pinecone-api-version", VERSION))
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._lines = [_Line(self._channel())]
+
+    def __str__(self) -> str:
+        return self._place
+
+    def _channel(self) -> Any:
+        try:
+            import grpc
+        except ImportError:
+            raise MissingDependency("pinecone over gRPC needs grpcio: pip install 'vexarrow[pinecone]'") from None
+        if self._secure:
+            return grpc.secure_channel(self._target, grpc.ssl_channel_credentials(), _OPTIONS)
+        return grpc.insecure_channel(self._target, _OPTIONS)
+
+    def call(self, name: str, request: bytes, seconds: float | None = None) -> bytes:
+        """The answer to one try of a call, within `seconds` if that is less. Raises AccessError, NotFound, NoGrpc,
+        Refused, TransientError, VexError."""
+        import grpc
+
+        seconds = min(self._timeout, seconds or self._timeout)
+        line = self._lines[-1]
+        method = line.methods.get(name) or line.methods.setdefault(
+            name, line.channel.unary_unary(f"/{_SERVICE}/{name}")
+        )
+        try:
+            answer: bytes = method(request, timeout=seconds, metadata=self._metadata)
+            return answer
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                self._leave(line)
+            raise self._translated(error, name, seconds) from None
+
+    def _leave(self, line: _Line) -> None:
+        """Make the next call on a new connection. What other threads wait for on the old one may still come."""
+        with self._lock:
+            if line is self._lines[-1]:
+                self._lines.append(_Line(self._channel()))
+
+    def _translated(self, error: Any, name: str, seconds: float) -> VexError:
+        code, said = error.code().name, error.details() or ""
+        text = f"{self}: {name}: {code}: {said.replace(self._key, HIDDEN)[:_SHOWN]}"
+        if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+            return AccessError(f"{self}: the server refused the credentials ({code})")
+        if code == "NOT_FOUND":
+            return NotFound(text)
+        if code == "UNIMPLEMENTED":
+            return NoGrpc(text)
+        if code in _REFUSED or (code == "RESOURCE_EXHAUSTED" and _OVERSIZED.search(said)):
+            return Refused(text)
+        if code == "DEADLINE_EXCEEDED":
+            text = f"{self}: {name}: no answer within {seconds:g} s"
+        if code in _TRANSIENT or code == "RESOURCE_EXHAUSTED":
+            return TransientError(text, _pushback(error), throttled=code == "RESOURCE_EXHAUSTED")
+        return VexError(text)
+
+    def close(self) -> None:
+        """Close all connections."""
+        for line in self._lines:
+            line.channel.close()
+
+
+def _pushback(error: Any) -> float | None:
+    """Seconds that the server asks to wait."""
+    for key, value in error.trailing_metadata() or ():
+        unit = {"grpc-retry-pushback-ms": 0.001, "retry-after": 1.0}.get(key)
+        if unit is not None and str(value).replace(".", "", 1).isdecimal():
+            return float(value) * unit
+    return None
+
+
+class GrpcVectors:
+    """The vectors API of `_pinecone_api.Data` by gRPC. Records are those of `_pinecone_messages.vector_bytes`, answers
+    messages."""
+
+    packed = True
+    number_bytes = 4
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+
+    def _read(self, call: str, answer: str, request: bytes) -> Any:
+        try:
+            kind = messages()[answer]
+        except ImportError:
+            raise MissingDependency("pinecone over gRPC needs protobuf: pip install 'vexarrow[pinecone]'") from None
+        data = self._calls.call(call, request)
+        from google.protobuf.message import DecodeError
+
+        try:
+            return kind.FromString(data)
+        except DecodeError:
+            raise DataError(f"{self._calls}: {call}: an answer that cannot be read") from None
+
+    def listed(
+        self, namespace: str, prefix: str, token: str | None, limit: int = MOST_LISTED
+    ) -> tuple[list[str], str | None]:
+        """See Data."""
+        asked = {b"\x0a": prefix, b"\x1a": token, b"\x22": namespace}
+        request = b"\x10" + varint(limit)
+        request += b"".join(sized(tag, value.encode()) for tag, value in asked.items() if value)
+        answer = self._read("List", "Listed", request)
+        return [one.id for one in answer.vectors], answer.pagination.next or None
+
+    def fetched(self, namespace: str, ids: Sequence[str]) -> bytes:
+        """See Data."""
+        request = b"".join([sized(b"\x0a", one.encode()) for one in ids]) + namespace_bytes(namespace)
+        return self._long("Fetch", request)
+
+    def matched(self, namespace: str, conditions: Json, limit: int) -> bytes:
+        """See Data."""
+        space = sized(b"\x0a", namespace.encode()) if namespace else b""
+        request = space + sized(b"\x12", struct_bytes(conditions)) + b"\x18" + varint(limit)
+        return self._long("FetchByMetadata", request)
+
+    def _long(self, call: str, request: bytes) -> bytes:
+        try:
+            return self._calls.call(call, request)
+        except Refused as error:
+            if _OVERSIZED.search(str(error)):
+                raise TooLong(str(error)) from None
+            raise
+
+    def upsert(self, namespace: str, records: Sequence[bytes]) -> None:
+        """See Data."""
+        self._calls.call("Upsert", b"".join([*records, namespace_bytes(namespace)]))
+
+    def ids_at_once(self, ids: Sequence[str], most: int) -> int:
+        """See Data."""
+        return min(most, len(ids))
+
+    def probe(self) -> None:
+        """See whether the host speaks gRPC. Raises NoGrpc, AccessError, TransientError, VexError."""
+        try:
+            self._calls.call("DescribeIndexStats", b"", _PROBE_SECONDS)
+        except TransientError as error:
+            raise (NoGrpc(str(error)) if _OTHER.search(str(error)) else error) from None
+
+    def stats(self) -> Json:
+        """See Data."""
+        told = self._read("DescribeIndexStats", "Stats", b"")
+        counts = {one.key: {"vectorCount": one.value.count} for one in told.namespaces}
+        return {
+            "dimension": told.dimension or None,
+            "metric": told.metric or None,
+            "vectorType": told.kind or None,
+            "namespaces": counts,
+        }
+
+    def spaces(self, token: str) -> tuple[dict[str, int], str]:
+        """See Data."""
+        request = (sized(b"\x0a", token.encode()) if token else b"") + b"\x10" + varint(100)
+        try:
+            told = self._read("ListNamespaces", "SpacesListed", request)
+        except NoGrpc as error:
+            raise Unsupported(str(error)) from None
+        return {one.name: one.count for one in told.namespaces}, told.pagination.next
