@@ -171,7 +171,12 @@ def _pinecone() -> Iterator[Addresses]:
 
 
 def _pinecone_spot(addresses: Addresses, name: str, options: Options) -> Spot:
-    urls = {"host": f"http://{addresses['http']}"} if "http" in addresses else {}
+    """An index speaks both at one address; of two the one that is another than the index's own counts."""
+    urls = {}
+    if "http" in addresses:
+        grpc = addresses["grpc"] != addresses["index"]
+        urls["host"] = f"http://{addresses['grpc' if grpc else 'http']}"
+        urls |= {"transport": "grpc"} if grpc else {}
     urls["controller-host"] = f"http://{addresses['control']}"
     every = {"index": name, "api-key": PINECONE_KEY, **urls, **options}
     return Spot("pinecone", every, every)
@@ -186,7 +191,7 @@ def pinecone_index(addresses: Addresses, name: str, dim: int = DIM, metric: str 
         control.json("POST", "/indexes", {"name": name, "schema": {"fields": {"_values": dense}}, "deployment": where})
         while not (index := control.json("GET", f"/indexes/{name}"))["status"]["ready"]:
             pass
-    return {**addresses, "http": host(index["host"])}
+    return {**addresses, **dict.fromkeys(("index", "http", "grpc"), host(index["host"]))}
 
 
 @contextmanager
@@ -213,7 +218,9 @@ def _weaviate_spot(addresses: Addresses, name: str, options: Options) -> Spot:
 
 STORES: Mapping[str, Store] = {
     "qdrant": Store(_qdrant, _qdrant_spot, (("grpc", "grpc"), ("grpc", "tcp")), anything),
-    "pinecone": Store(_pinecone, _pinecone_spot, (("http", "http"), ("http", "tcp")), made=pinecone_index),
+    "pinecone": Store(
+        _pinecone, _pinecone_spot, (("http", "http"), ("grpc", "grpc"), ("http", "tcp")), made=pinecone_index
+    ),
     "pgvector": Store(_pgvector, _pgvector_spot, (("tcp", "tcp"),), anything),
     "weaviate": Store(_weaviate, _weaviate_spot, (("grpc", "grpc"), ("grpc", "tcp"), ("http", "http")), anything),
     "chroma": Store(_chroma, _chroma_spot, (("http", "http"), ("http", "tcp"))),

@@ -25,21 +25,32 @@ def emulator() -> Iterator[Emulator]:
 class Official:
     """The official client, with the clients of indexes that it has opened."""
 
-    def __init__(self, client: Any, stack: ExitStack) -> None:
+    def __init__(self, client: Any, stack: ExitStack, *, grpc: bool = False) -> None:
         self._client = client
         self._stack = stack
+        self.grpc = grpc
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     def index(self, name: str) -> Any:
-        return self._stack.enter_context(self._client.index(name=name))
+        return self._stack.enter_context(self._client.index(name=name, grpc=self.grpc))
 
 
 @pytest.fixture
 def client(emulator: Emulator) -> Iterator[Any]:
     with ExitStack() as stack:
         yield Official(stack.enter_context(pinecone.Pinecone(api_key=KEY, host=emulator.url)), stack)
+
+
+@pytest.fixture(params=["REST", "gRPC"])
+def vectors_client(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The client over REST, and over gRPC, which it has for the vectors API. It says afterwards that it was."""
+    emulator.over.clear()
+    with ExitStack() as stack:
+        made = pinecone.Pinecone(api_key=KEY, host=emulator.url, grpc_scheme="http")
+        yield Official(stack.enter_context(made), stack, grpc=request.param == "gRPC")
+    assert set(emulator.over) == {request.param}
 
 
 def named() -> str:
@@ -81,7 +92,8 @@ def test_indexes_are_created_described_listed_and_deleted(client: Any) -> None:
         client.describe_index(name)
 
 
-def test_vectors_are_upserted_listed_fetched_and_deleted(client: Any) -> None:
+def test_vectors_are_upserted_listed_fetched_and_deleted(vectors_client: Any) -> None:
+    client = vectors_client
     index = created(client, "dotproduct")
     sparse = {"indices": [1, 5], "values": [0.5, 0.25]}
     records = [{"id": f"a{row}", "values": [row + 1.0, 0.1], "metadata": {"n": row, "t": ["x"]}} for row in range(150)]
@@ -94,14 +106,15 @@ def test_vectors_are_upserted_listed_fetched_and_deleted(client: Any) -> None:
     assert listed == sorted(f"a{row}" for row in range(150) if str(row).startswith("1"))
     found = index.fetch(ids=["a0", "a7", "none"], namespace="space").vectors
     assert (sorted(found), found["a7"].metadata) == (["a0", "a7"], {"n": 7.0, "t": ["x"]})
-    assert found["a7"].values == [8.0, 0.1]
+    assert found["a7"].values == pytest.approx([8.0, 0.1])
     assert found["a0"].sparse_values.indices == [1, 5]
     assert [one.name for page in index.list_namespaces() for one in page] == ["__default__", "space"]
     index.delete(ids=["a0"], namespace="space")
     assert index.describe_index_stats().total_vector_count == 150
 
 
-def test_vectors_are_fetched_by_metadata_page_by_page(client: Any) -> None:
+def test_vectors_are_fetched_by_metadata_page_by_page(vectors_client: Any) -> None:
+    client = vectors_client
     index = created(client)
     index.upsert(
         vectors=[
@@ -168,13 +181,15 @@ def test_a_bad_record_fails_its_whole_request(emulator: Emulator, what: str) -> 
     http.close()
 
 
-def test_limits_of_requests_are_enforced(client: Any) -> None:
-    index = created(client, dimension=500)
+def test_limits_of_requests_are_enforced(vectors_client: Any) -> None:
+    errors = pinecone.errors.exceptions
+    kind = errors.PineconeError if vectors_client.grpc else errors.PayloadTooLargeError
+    wide = created(vectors_client, dimension=500)
     row = np.full(500, 0.123456789).tolist()
-    with pytest.raises(pinecone.errors.exceptions.PayloadTooLargeError):
-        index.upsert(vectors=[(str(one), row) for one in range(900)])
-    with pytest.raises(pinecone.errors.exceptions.ApiError, match="exceeds the limit of 1000"):
-        created(client).upsert(vectors=[(str(one), [1.0, 1.0]) for one in range(1001)])
+    with pytest.raises(kind, match="2000000 bytes"):
+        wide.upsert(vectors=[(str(one), row, {"text": "x" * 300}) for one in range(900)])
+    with pytest.raises(errors.ApiError, match="exceeds the limit of 1000"):
+        created(vectors_client).upsert(vectors=[(str(one), [1.0, 1.0]) for one in range(1001)])
 
 
 def test_each_index_is_served_by_one_api_alone(client: Any) -> None:
@@ -184,19 +199,23 @@ def test_each_index_is_served_by_one_api_alone(client: Any) -> None:
         created(client).documents.upsert(namespace="s", documents=[{"_id": "a"}])
 
 
-def test_a_wrong_key_and_injected_faults_are_what_the_client_expects(emulator: Emulator, client: Any) -> None:
+def test_a_wrong_key_is_what_the_client_expects(emulator: Emulator) -> None:
     with (
         pinecone.Pinecone(api_key="wrong-key", host=emulator.url) as stranger,
         pytest.raises(pinecone.errors.exceptions.UnauthorizedError),
     ):
         stranger.describe_index("x")
-    index = created(client)
+
+
+def test_injected_faults_are_what_the_client_expects(emulator: Emulator, vectors_client: Any) -> None:
+    index = created(vectors_client)
     emulator.faults += [Refusal(429, "slow down", 0.01), Refusal(503, "later")]
     assert index.upsert(vectors=[("a", [1.0, 1.0])]).upserted_count == 1
     assert emulator.faults == []
 
 
-def test_nulls_vanish_and_numbers_are_floats(client: Any) -> None:
+def test_nulls_vanish_and_numbers_are_floats(vectors_client: Any) -> None:
+    client = vectors_client
     index = created(client)
     index.upsert(vectors=[{"id": "a", "values": [1.0, 0.1], "metadata": {"n": 3, "gone": None}}])
     assert repr(index.fetch(ids=["a"]).vectors["a"].metadata) == "{'n': 3.0}"
