@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from vexarrow import files, records, sound
+from vexarrow.digest import SIZE, ContentDigest
 from vexarrow.errors import UsageError
-from vexarrow.lines import encode, unfit
-from vexarrow.location import Location
+from vexarrow.lines import encode
+from vexarrow.location import STANDARD_STREAM, Location
 from vexarrow.protocols import Description, Reject, Sink
 
 from ._helper import SLOTS, WORTH, WRITING, Helper, helper
@@ -42,7 +43,7 @@ def open_writer(location: Location) -> Iterator[Sink]:
 
 class JsonlSink:
     """Encodes in the caller's thread, and in a second process where there is much to encode; hashes, compresses and
-    writes in another thread, in the order of the batches."""
+    writes in another thread, in the order of the batches. Whoever encodes a batch of a file makes its digest, too."""
 
     def __init__(self, output: files.Output, background: ThreadPoolExecutor) -> None:
         self._output = output
@@ -50,9 +51,16 @@ class JsonlSink:
         self._pending: deque[Future[None]] = deque()
         self._helper: Helper | None = None
         self._hash = hashlib.sha256()
+        self._digest = ContentDigest()  # of what was encoded by the caller's thread
+        self._others = ContentDigest()  # by the second process, as the writing thread learns it
         self._bytes = 0
         self._records = 0
         self._finished = False
+
+    @property
+    def digests(self) -> bool:
+        """Whether the manifest will have the content digest: a stream has no sidecar."""
+        return self._output.path != STANDARD_STREAM
 
     def prepare(self, plan: Description) -> Description:
         """Anything fits: dimensions may be mixed and vectors missing."""
@@ -63,7 +71,7 @@ class JsonlSink:
     def load(self, batch: pa.RecordBatch) -> Sequence[Reject]:
         """Append a line for every record. Durable after `finish`, not before: the file appears whole or not at all."""
         records.refuse_further(batch, str(self._output.path))
-        rejects = unfit(batch)
+        rejects = sound.malformed(batch)
         batch = sound.without(batch, rejects)
         self._records += batch.num_rows
         if batch.num_rows:
@@ -76,18 +84,25 @@ class JsonlSink:
             self._wait()
         if self._helper is not None and self._helper.free:
             try:
-                self._helper.ask("encode", batch)
+                self._helper.ask("digest" if self.digests else "lines", batch)
                 self._pending.append(self._background.submit(self._write_answer, self._helper, batch))
                 return
             except OSError:
                 pass  # it has ended: the lines are made here
         # Lines encoded here are a block of some 16 MB: one at a time is enough.
         encoded = b"".join(encode(batch))
+        if self.digests:
+            self._digest.update(batch)
         self._pending.append(self._background.submit(self._write, encoded))
 
     def _write_answer(self, helper: Helper, batch: pa.RecordBatch) -> None:
         with helper.answered() as block:
-            self._write(b"".join(encode(batch)) if block is None else block)
+            if block is None:
+                self._others.update(batch)
+                self._write(b"".join(encode(batch)))
+            else:
+                self._others.add_bytes(block[-SIZE:], batch.num_rows)
+                self._write(block[:-SIZE])
 
     def _write(self, block: bytes | memoryview) -> None:
         # The checksum of the original tool leaves out the last LF of the file.
@@ -110,7 +125,11 @@ class JsonlSink:
         self._finished = True
 
     def manifest(self) -> Mapping[str, object]:
-        """`checksum` of the lines and `file_sha256` of the file as it is on disk, and the number of records in it."""
+        """`checksum` of the lines and `file_sha256` of the file as it is on disk, `content_digest` and number of the
+        records in it."""
+        digest = ContentDigest()
+        digest.add(self._digest)
+        digest.add(self._others)
         whole = self._hash.copy()
         if self._bytes:
             whole.update(b"\n")
@@ -118,6 +137,7 @@ class JsonlSink:
         return {
             "checksum": f"sha256:{self._hash.hexdigest()}",
             "file_sha256": (self._output.packed.sha256 if packed else whole).hexdigest(),
+            **({"content_digest": digest.hexdigest()} if self.digests else {}),
             "file": self._output.path,
             "records": self._records,
         }

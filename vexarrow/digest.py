@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PREFIX = "sum-sha256:"
+SIZE = 32
 _BLOCK = 1 << 14
 _RAW = pa.large_binary()
 
@@ -62,6 +63,15 @@ class ContentDigest:
         """Add the records of another digest."""
         self._sum = (self._sum + other._sum) & ((1 << 256) - 1)
         self.records += other.records
+
+    def to_bytes(self) -> bytes:
+        """The sum as `SIZE` bytes, for another process, which adds it with `add_bytes`."""
+        return self._sum.to_bytes(SIZE, "little")
+
+    def add_bytes(self, raw: bytes | memoryview, records: int) -> None:
+        """Add so many records by what `to_bytes` of their digest gave."""
+        self._sum = (self._sum + int.from_bytes(raw, "little")) & ((1 << 256) - 1)
+        self.records += records
 
     def hexdigest(self) -> str:
         """The digest so far, as `sum-sha256:` and 64 hexadecimal digits."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -71,7 +71,7 @@ class Run:
     plan: Plan
     rejects: rejected.Rejects
     progress: Progress
-    digest: ContentDigest | None
+    digest: ContentDigest | None = None
     counts: Counts = field(default_factory=Counts)
     partitions: dict[str, Counts] = field(default_factory=dict)
     store: str | None = None
@@ -108,13 +108,14 @@ def _move(
     source = _transformed(plan, source)
     shown = progress or Silent()
     shown.expect(described.rows)
-    digest = ContentDigest() if _has_sidecar(plan.target) else None
-    state = Run(plan, rejects, shown, digest, dim=described.dim, pace=Pace(plan.rate))
+    state = Run(plan, rejects, shown, dim=described.dim, pace=Pace(plan.rate))
     readers = _readers(plan)
     partitions = source.partitions(readers)
     with plan.target.sink() as sink:
         check_target(plan, described, sink)
         state.target_dim = sink.prepare(described).dim
+        if _has_sidecar(plan.target) and not getattr(sink, "digests", False):
+            state.digest = ContentDigest()
         with closing(Repeats(by_namespace=_by_namespace(plan, sink))) as repeats:
             state.repeats = repeats if _last_only(plan) else None
             _partitions(state, source, sink, partitions, readers)
@@ -293,7 +294,7 @@ def _rejects_path(plan: Plan) -> str:
 def _report(state: Run, manifest: dict[str, object], duration: float) -> Report:
     plan = state.plan
     state.counts.check(str(plan.source))
-    digest = state.digest.hexdigest() if state.digest else None
+    digest = state.digest.hexdigest() if state.digest else _digest_of(manifest)
     written = None
     if digest is not None and "file" in manifest:
         written = sidecar.write_export(
@@ -320,6 +321,12 @@ def _report(state: Run, manifest: dict[str, object], duration: float) -> Report:
     )
     report = replace(report, warnings=_warnings(plan, report, state.replaced))
     return _marked(plan, report) if plan.mark_imported else report
+
+
+def _digest_of(manifest: Mapping[str, object]) -> str | None:
+    """The content digest that a sink made itself."""
+    found = manifest.get("content_digest")
+    return found if isinstance(found, str) else None
 
 
 def _warnings(plan: Plan, report: Report, replaced: int) -> list[str]:

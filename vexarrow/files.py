@@ -51,7 +51,7 @@ def translated(path: str) -> Iterator[None]:
         yield
     except (VexError, BrokenPipeError):
         raise  # a reader of our stdout that has seen enough is no error of ours
-    except (EOFError, gzip.BadGzipFile, zlib.error, *_arrow_errors()) as error:
+    except _corrupt() as error:
         raise DataError(f"{name}: {_first_line(error)}") from error
     except ImportError as error:
         wanted = re.search(r"(?:[Ii]nstall|requires) \"?(\w+)", str(error))
@@ -66,10 +66,12 @@ def translated(path: str) -> Iterator[None]:
         raise known from error
 
 
-def _arrow_errors() -> tuple[type[Exception], ...]:
-    """Arrow's, once it was imported: nothing else raises them. Helper processes start before that takes its time."""
+def _corrupt() -> tuple[type[Exception], ...]:
+    """What bytes that are not as they should be raise; of Arrow once it was imported, before which helper processes
+    start."""
     arrow = sys.modules.get("pyarrow")
-    return () if arrow is None else (arrow.ArrowException,)
+    known = (EOFError, gzip.BadGzipFile, zlib.error)
+    return known if arrow is None else (*known, arrow.ArrowException)
 
 
 def _from_os_error(name: str, error: OSError) -> VexError:

@@ -137,11 +137,12 @@ class Target(Protocol):
 
 @runtime_checkable
 class Manifest(Protocol):
-    """A sink that can say what it has published."""
+    """A sink that can say what it has published. With an attribute `digests` that is true, it also makes the content
+    digest of the records that it did not refuse, which the engine would make otherwise."""
 
     def manifest(self) -> Mapping[str, object]:
         """Facts for the sidecar and the report, after `finish`: `records` (checked against the engine's count),
-        `checksum`, `file_sha256`, `file`; each may be missing."""
+        `checksum`, `file_sha256`, `content_digest`, `file`; each may be missing."""
         ...
 
 
