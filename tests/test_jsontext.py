@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from vexarrow.jsontext import Malformed, canonical, members
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vexarrow.jsontext import Malformed, canonical, canonical_all, loads_all, members
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+DOCUMENTS = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
+)
 
 # -- members --------------------------------------------------------------------------------------------
 
@@ -122,3 +131,58 @@ def test_what_is_no_json_is_malformed(text: str) -> None:
 def test_bytes_that_are_not_utf_8_are_malformed() -> None:
     with pytest.raises(Malformed):
         canonical(b'"\xff"')
+
+
+# -- many texts at once ---------------------------------------------------------------------------------
+
+
+ODD = (
+    '{"a":1,"a":1e6}',
+    '{"a":1e16}',
+    '{"a":1e-5}',
+    '{"a":123456789012345678901234567890}',
+    '{"a":-0}',
+    '{"a":"\\u003a"}',
+    '{"b":{"z":1,"y":[1.5,null,true]},"a":"é"}',
+)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_many_texts_have_the_forms_that_each_has_alone(odd: str) -> None:
+    """Or they have to be looked at one by one."""
+    texts = ['{"a":1}', odd, '{"c":[],"b":2.5}']
+    together = canonical_all(texts)
+    assert together is None or together == [canonical(text) for text in texts]
+
+
+@given(st.lists(DOCUMENTS.map(json.dumps), max_size=5))
+def test_any_texts_together_have_the_forms_that_each_has_alone(texts: list[str]) -> None:
+    """Whatever they hold."""
+    together = canonical_all(texts)
+    assert together is None or together == [canonical(text) for text in texts]
+
+
+def test_ordinary_texts_need_no_look_at_each() -> None:
+    """Which would take much of the time of a run."""
+    assert canonical_all(['{"b":1,"a":"x"}', "{}", '{"c":[1.5,{"d":null}]}']) == [
+        b'{"a":"x","b":1}',
+        b"{}",
+        b'{"c":[1.5,{"d":null}]}',
+    ]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ['{"a":"', '"}'],
+        ["[1", "2]"],
+        ["1,2", '"a', 'b"'],
+        ['{"a":1},{"b":2}', '{"c":', "3}"],
+        ["", "1"],
+        ["1", ""],
+    ],
+)
+def test_texts_that_are_json_only_together_are_none(texts: list[str]) -> None:
+    """Nor does one that is two make up for two that are one."""
+    assert loads_all(texts) is None
+    assert canonical_all(texts) is None
