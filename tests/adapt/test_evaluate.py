@@ -203,3 +203,15 @@ def test_a_page_of_few_pairs_can_be_drawn(count: int, made: Path, tmp_path: Path
     assert "nan" not in re.sub(r"[a-z]nan|nan[a-z]", "", (tmp_path / "r.html").read_text().lower())
     assert (tmp_path / "r.html").stat().st_size < 400_000
     parsed(tmp_path / "r.html")
+
+
+def test_a_projection_at_hand_is_known_by_its_name(tmp_path: Path) -> None:
+    """Those that come with the package among them; what is neither file nor name is told what there is."""
+    name = "all-MiniLM-L6-v2--wordllama-l2-256"
+    assert "wordllama-l2-256 (256 dimensions)" in vex("adapt", "info", name).ok().out
+    strange = vex("adapt", "evaluate", name, "--pairs", write_pairs(tmp_path / "held.jsonl", *code()))
+    assert "wordllama-l2-256 has vectors of 256 dimensions" in strange.err
+    nobody = vex("adapt", "info", "nobody")
+    assert nobody.code == 2
+    assert "nobody: no file of a projection" in nobody.err
+    assert name in nobody.err

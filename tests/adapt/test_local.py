@@ -138,7 +138,7 @@ def test_the_command_says_whether_they_won(tmp_path: Path) -> None:
     assert "they hardly find more: the linear map is alone" in lost.out
     versions = [said(tmp_path / name)["version"] for name in ("a.safetensors", "b.safetensors")]
     assert versions == [2, 1]
-    assert "local 4" in vex("adapt", "info", tmp_path / "a.safetensors").ok().out
+    assert "corrected near 4 groups of vectors" in vex("adapt", "info", tmp_path / "a.safetensors").ok().out
     assert Projection.load(str(tmp_path / "a.safetensors")).checksum == corrected().checksum
 
 
@@ -161,11 +161,11 @@ def test_pairs_that_are_too_few_are_named() -> None:
 def test_few_real_pairs_are_corrected_when_forced() -> None:
     """A group of a few pairs gets no correction of its own; no row loses its direction."""
     source, target, _ = code()
-    done = Projection.train(source, target, **MODELS, local=16, force=True)
+    done = Projection.train(source, target, **MODELS, local=5, force=True)
     made = done.matrix(games().source)
     np.testing.assert_allclose(np.linalg.norm(made, axis=1), 1, rtol=1e-5)
-    with pytest.raises(Unfit, match="for 200 groups"):
-        Projection.train(source, target, **MODELS, local=200, force=True)
+    with pytest.raises(Unfit, match="for 16 groups need 640 pairs, these are 240"):
+        Projection.train(source, target, **MODELS, local=16, force=True)
 
 
 def test_with_a_prior() -> None:

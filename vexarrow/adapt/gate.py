@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from vexarrow.adapt.report import NEIGHBOURS
+
 if TYPE_CHECKING:
     from vexarrow.adapt.model import ModelCard
     from vexarrow.adapt.report import Report
@@ -101,7 +103,10 @@ def _warnings(report: Report, pairs: int | None, source: ModelCard, target: Mode
         good = f"{source.dim // 2:,} to break even and {2 * source.dim:,} for good results"
         yield Reason("pairs", f"{pairs:,} pairs are few for {source.dim} dimensions; expect {good}")
     if report.held_out < GOOD_HELD_OUT:
-        yield Reason("held-out", f"measured on {report.held_out} pairs only, so the intervals are wide")
+        said = f"measured on {report.held_out} pairs only, so the intervals are wide"
+        if report.held_out <= 2 * NEIGHBOURS:
+            said += ", and nearly every vector is a neighbour of every other"
+        yield Reason("held-out", f"{said}; {GOOD_HELD_OUT} are good")
     for card in (source, target):
         if card.prefix is None:
             yield Reason("prefix", f"{card.name}: it is not known with which prefix or task type texts were embedded")
@@ -128,9 +133,9 @@ def _quality(report: Report) -> Iterator[Reason]:
 def always(report: Report) -> tuple[str, ...]:
     """What a user has to know of any projection, in sentences."""
     differ = round(10 * (1 - report.overlap.value))
+    others = f"about {differ} of 10 nearest neighbours are other ones" if differ else "nearest neighbours may be others"
     return (
-        f"Projected vectors are approximate: about {differ} of 10 nearest neighbours are other ones than those of "
-        f"vectors that the target model made.",
+        f"Projected vectors are approximate: {others} than those of vectors that the target model made.",
         "Thresholds on scores have to be tuned again.",
         "Projected and native vectors must not be mixed unmarked; projected records carry a note in `extra`.",
         "Keep the source vectors: a better projection, or embedding again, starts from them and their texts.",

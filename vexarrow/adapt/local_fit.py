@@ -34,11 +34,11 @@ RANK = 32  # of a correction: nearly all that ridge says, at a fifth of its size
 
 
 def check_groups(groups: int, pairs: int, *, force: bool) -> None:
-    """Raises UsageError for less than 2 groups, and Unfit for pairs that are too few for them, unless `force`."""
+    """Raises UsageError for less than 2 groups, and Unfit for pairs that are too few for them; `force` allows a few."""
     if groups < 2:
         raise UsageError(f"{groups} groups for local corrections: 2 are the least, 16 are usual")
-    fewest = max(FEWEST_PAIRS, FEWEST_A_GROUP * groups)
-    if (pairs < fewest and not force) or pairs < 2 * groups:
+    fewest = 2 * FEWEST_ROWS * groups if force else max(FEWEST_PAIRS, FEWEST_A_GROUP * groups)
+    if pairs < fewest:
         raise Unfit(
             f"local corrections for {groups} groups need {fewest:,} pairs, these are {pairs:,}: with fewer they add "
             "noise; train without them (leave out --local), or embed more texts with both models"

@@ -171,11 +171,9 @@ def known(projection: Projection) -> Iterator[tuple[str, str]]:
     yield "from", _card(projection.source)
     yield "to", _card(projection.target)
     method, pairs, licences = (_part(header, name) for name in ("method", "pairs", "licences"))
-    yield "method", _joined(method, "name", "penalty", "blend", "local")
+    yield "method", _method(method)
     yield "prior", _text(method.get("prior"))
-    yield "pairs", _joined(pairs, "count", "held_out", "chosen", "seed")
-    dropped = pairs.get("dropped")
-    yield "left out", ", ".join(f"{n} {why}" for why, n in dropped.items()) if isinstance(dropped, Mapping) else ""
+    yield "pairs", _pairs(pairs)
     yield "pairs sha256", _text(pairs.get("sha256"))
     yield "corpus", _text(pairs.get("corpus"))
     yield "language", _text(pairs.get("language"))
@@ -186,8 +184,24 @@ def known(projection: Projection) -> Iterator[tuple[str, str]]:
     yield "tensors sha256", _text(header.get("tensors_sha256"))
 
 
+def _method(method: Mapping[str, Any]) -> str:
+    groups = method.get("local")
+    near = "" if groups is None else f", corrected near {groups} groups of vectors"
+    settings = ", ".join(filter(None, (_joined(method, "penalty"), _text(method.get("blend")))))
+    return _text(method.get("name")) + near + (f" ({settings})" if settings else "")
+
+
+def _pairs(pairs: Mapping[str, Any]) -> str:
+    said = [_text(pairs.get("count"))]
+    said += [f"{pairs['held_out']} of them held out for the report"] if pairs.get("held_out") else []
+    dropped = pairs.get("dropped")
+    said += [f"{n} {why} left out before" for why, n in dropped.items()] if isinstance(dropped, Mapping) else []
+    said += [f"training ones are {pairs['chosen']}"] if pairs.get("chosen") in ("medoids", "random") else []
+    return ", ".join(filter(None, (*said, _joined(pairs, "seed"))))
+
+
 def _card(card: ModelCard) -> str:
-    said = [f"{card.name} ({card.dim})"]
+    said = [f"{card.name} ({card.dim} dimensions)"]
     said += [
         f"{name} {value!r}" for name in ("provider", "revision", "prefix") if (value := getattr(card, name)) is not None
     ]
@@ -208,5 +222,5 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Mapping):
-        return " ".join(f"{name} {_text(one)}" for name, one in value.items())
+        return ", ".join(f"{name} {_text(one)}" for name, one in value.items())
     return "" if value is None else str(value)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vexarrow.cli.adapt_places import projection_of
 from vexarrow.cli.adapt_train import PAIRS_HELP
 
 if TYPE_CHECKING:
@@ -38,13 +39,14 @@ Examples:
 def evaluate_command(projection: str, pairs: str, queries: str | None, html: str | None, as_json: bool) -> int:
     """Measure a projection on pairs that it was not trained with; exit 1 when the gate refuses it.
 
+    PROJECTION is a file, or the name of one at hand (`vex-adapt --list`) without its ending.
+
     Of the vectors in --queries, "source" may be missing, and so may "relevant": the 10 records nearest to a query among
     native vectors are then the ones to find.
     """
-    from vexarrow.adapt.loading import load
     from vexarrow.adapt.pairs_files import read_pairs
 
-    adapter = load(projection)
+    adapter = projection_of(projection)
     given = read_pairs(pairs).pairs
     kept = _measured(given)
     report = _report(adapter, kept, given, queries)
@@ -120,16 +122,19 @@ def _page(adapter: Projection, report: Report, verdict: Verdict, kept: Pairs, pa
     epilog="""\b
 Examples:
   vex-adapt info my.safetensors
+  vex-adapt info all-MiniLM-L6-v2--wordllama-l2-256
   vex-adapt info my.safetensors --json""",
 )
 @click.argument("projection", metavar="PROJECTION")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def info_command(projection: str, as_json: bool) -> None:
-    """Show all that the file of a projection says: its models, how it was trained and on what, its report."""
-    from vexarrow.adapt.loading import load
+    """Show all that the file of a projection says: its models, how it was trained and on what, its report.
+
+    PROJECTION is a file, or the name of one at hand (`vex-adapt --list`) without its ending.
+    """
     from vexarrow.adapt.render import facts
 
-    adapter = load(projection)
+    adapter = projection_of(projection)
     click.echo(json.dumps(_header(adapter), ensure_ascii=False) if as_json else facts(adapter))
 
 

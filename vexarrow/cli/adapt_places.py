@@ -1,7 +1,9 @@
-"""Two places to read pairs from, `--source a.parquet --target qdrant --target-url ...`, on one command line."""
+"""What commands about projections are given: two places to read pairs from, `--source a.parquet --target qdrant
+--target-url ...`, and projections by file or by name."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from vexarrow.errors import UsageError
 
 if TYPE_CHECKING:
     from vexarrow.adapt.joined import Origin
+    from vexarrow.adapt.projection import Projection
 
 SIDES = {"--source-": f"--{FROM}", "--target-": f"--{TO}"}
 
@@ -58,6 +61,26 @@ def origin(given: Given, place: str, format: str | None) -> Origin:
     from vexarrow.adapt.joined import Origin
 
     return Origin(place, format, {name.removeprefix(FROM): value for name, value in given.items()})
+
+
+def projection_of(name: str, option: str = "") -> Projection:
+    """A projection by its file, or by the name of a file at hand without its ending. Raises UsageError for neither,
+    which begins with the `option`, and what loading it raises."""
+    from vexarrow.adapt.loading import is_file_name, load
+
+    if is_file_name(name.split("?")[0]):
+        return load(name)
+    from vexarrow.adapt.shelf import at_hand
+    from vexarrow.location import redact
+
+    stems = {os.path.splitext(os.path.basename(item.location))[0]: item for item in reversed(list(at_hand()))}
+    if name in stems:
+        return stems[name].load()
+    known = f"; at hand are {', '.join(stems)}" if stems else ""
+    raise UsageError(
+        f"{option}{redact(name)}: no file of a projection (.safetensors, .json, .npy, .npz), and no projection at hand "
+        f"is called so{known}"
+    )
 
 
 def _names(place: str, format: str | None, options: Mapping[str, str]) -> set[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vexarrow.cli.adapt_places import PairCommand, origin, origins
+from vexarrow.cli.adapt_places import PairCommand, origin, origins, projection_of
 from vexarrow.cli.options import Given
 from vexarrow.errors import Unfit, UsageError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from vexarrow.adapt.model import ModelCard
     from vexarrow.adapt.pairs_files import Given as GivenPairs
-    from vexarrow.adapt.projection import Projection
     from vexarrow.adapt.training import Provenance, Trial
 
 MOST_CORPUS = 10_000
@@ -161,7 +160,7 @@ def _attempt(pairs: GivenPairs, corpus: Any, options: dict[str, Any]) -> Trial:
     return attempt(
         pairs.pairs.source,
         pairs.pairs.target,
-        None if options["prior"] is None else _prior(options["prior"]),
+        None if options["prior"] is None else projection_of(options["prior"], "--prior "),
         source_model=source,
         target_model=target,
         held_out=held_out,
@@ -183,20 +182,6 @@ def _card(pairs: GivenPairs, at: int, options: dict[str, Any]) -> ModelCard:
     rows = pairs.pairs.source if at == 0 else pairs.pairs.target
     more = {word: options[f"{side}_{word}"] for word in ("provider", "revision", "prefix")}
     return ModelCard(name, rows.shape[1], **more)
-
-
-def _prior(name: str) -> Projection:
-    from vexarrow.adapt.loading import is_file_name, load
-
-    if is_file_name(name):
-        return load(name)
-    from vexarrow.adapt.shelf import at_hand
-
-    stems = {os.path.splitext(os.path.basename(item.location))[0]: item for item in reversed(list(at_hand()))}
-    if name in stems:
-        return stems[name].load()
-    known = f"; at hand are {', '.join(stems)}" if stems else ""
-    raise UsageError(f"--prior {name}: no file of a projection, and no projection at hand is called so{known}")
 
 
 def _provenance(pairs: GivenPairs, options: dict[str, Any]) -> Provenance:
