@@ -82,6 +82,14 @@ class TestPineconeEmulatorOfVectors(Emulated):
         return batch.filter(pc.less(pc.fill_null(pc.binary_length(batch.column("text")), 0), 40_000))
 
 
+class TestPineconeEmulatorOfVectorsOverRest(TestPineconeEmulatorOfVectors):
+    options: ClassVar[dict[str, str]] = {"transport": "rest"}
+
+    def place(self, folder: Path) -> Spot:
+        options = {"api-key": KEY, "controller-host": self.url, "index": f"t-{uuid.uuid4().hex}"} | self.options
+        return Spot("pinecone", options, options)
+
+
 class TestPineconeEmulatorOfDocuments(Emulated):
     options: ClassVar[dict[str, str]] = {"api": "documents"}
 

@@ -52,10 +52,12 @@ Answer = Callable[[str, Json, int, Mapping[str, str]], Any]
 
 
 class Face:
-    """The gRPC server of one index. `answer` is given a request as REST has it, its size and the headers."""
+    """The gRPC server of one index. `answer` is given a request as REST has it, its size and the headers. `packing`:
+    how vectors are answered: in one "packed" list, as is usual, in two "parts" of one, or "one by one"."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
+        self.packing = "packed"
         self._server: Any = None
         self._port = 0
         self._lock = threading.Lock()
@@ -83,6 +85,8 @@ class Face:
         try:
             told = _told(name, data)
             found = self._answer(PATHS[name], told, len(data), dict(context.invocation_metadata()))
+            if self.packing != "packed" and "records" in found:
+                return b"".join(_entry(one, self.packing) for one in found["records"])
             reply: bytes = _reply(name, found).SerializeToString()
             return reply
         except Refusal as error:
@@ -204,12 +208,29 @@ def _stats(found: Json) -> Any:
 def _put(vector: Any, one: Record) -> None:
     vector.id = one.id
     if one.values is not None:
-        vector.MergeFromString(b"\x12" + _varint(4 * len(one.values)) + one.values.astype("<f4").tobytes())
+        vector.MergeFromString(_sized(b"\x12", one.values.astype("<f4").tobytes()))
     if one.sparse is not None:
         vector.sparse_values.indices.extend(one.sparse["indices"])
         vector.sparse_values.values.extend(np.asarray(one.sparse["values"]).tolist())
     for key, value in one.metadata.items():
         _set(vector.metadata.fields[key], value)
+
+
+def _entry(one: Record, packing: str) -> bytes:
+    """A record in the answer of Fetch, its numbers packed in another way."""
+    vector = messages()["Vector"]()
+    _put(vector, one)
+    del vector.values[:]
+    assert one.values is not None
+    numbers = one.values.astype("<f4").tobytes()
+    each = [numbers[at : at + 4] for at in range(0, len(numbers), 4)]
+    packed = (_sized(b"\x12", part) for part in (b"".join(each[:1]), b"".join(each[1:])))
+    values = b"".join(packed if packing == "parts" else (b"\x15" + one for one in each))
+    return _sized(b"\x0a", _sized(b"\x0a", one.id.encode()) + _sized(b"\x12", vector.SerializeToString() + values))
+
+
+def _sized(tag: bytes, data: bytes) -> bytes:
+    return tag + _varint(len(data)) + data
 
 
 def _set(field: Any, value: Any) -> None:

@@ -39,7 +39,8 @@ _CODES = {400: 3, 401: 16, 403: 7, 404: 5, 409: 6, 413: 11, 429: 8, 500: 13, 503
 class Emulator:
     """A project of Pinecone. `url` is its control plane; every index has a port of its own, for REST and for gRPC.
 
-    `grpc`: whether indexes speak gRPC; `over`: how many requests came over "REST" and "gRPC", in `asked` alike.
+    `faces`: the gRPC servers by the names of their indexes. `grpc`: whether indexes speak gRPC; `over`: how many
+    requests came over "REST" and "gRPC", in `asked` alike.
     `faults`: refusals that the next requests to indexes get, in this order. `asked`: what was asked of indexes, as
     "METHOD /path". `broken`: paths that contain one of these get 503. `lost`: what is answered with 503 though the work
     was done, once each, as "METHOD /path"; `unheard`: the same before the work. `import_environment`: where S3 is, in
@@ -61,7 +62,7 @@ class Emulator:
         self.import_error: str | None = None
         self.closing = threading.Event()
         self._servers: list[ThreadingHTTPServer] = []
-        self._faces: list[Face] = []
+        self.faces: dict[str, Face] = {}
         self.url = self._serve(lambda *asked: control(self, *asked), port)
 
     def _serve(self, answer: Callable[[str, str, Json, bytes], Any], port: int = 0, face: Face | None = None) -> str:
@@ -77,7 +78,7 @@ class Emulator:
         deployment = body.get("deployment") or {"deployment_type": "managed", "cloud": "aws", "region": "us-east-1"}
         index = Index(name, rules.schema_of(body), deployment)
         face = Face(lambda *asked: called(self, index, *asked))
-        self._faces.append(face)
+        self.faces[name] = face
         index.host = self._serve(lambda *asked: data(self, index, *asked), face=face)
         self.indexes[name] = index
         return index
@@ -91,7 +92,7 @@ class Emulator:
     def close(self) -> None:
         """End all servers."""
         self.closing.set()
-        for face in self._faces:
+        for face in self.faces.values():
             face.close()
         for server in self._servers:
             server.shutdown()
