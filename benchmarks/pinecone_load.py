@@ -19,7 +19,11 @@ def ours(inputs: Inputs, scratch: Path) -> list[Contender]:
 
 def rivals(inputs: Inputs, scratch: Path) -> list[Contender]:
     files = _pinecone.inputs_of(inputs)
-    return [_pinecone.official("load", f"pinecone{what}", path, f"theirs-{path.stem}") for what, path in files.items()]
+    return [
+        _pinecone.official(f"load{job}", f"pinecone{how}{what}", path, f"theirs{job}-{path.stem}")
+        for what, path in files.items()
+        for job, how in (("", ""), ("-grpc", " over gRPC"))
+    ]
 
 
 QUESTION = Question(

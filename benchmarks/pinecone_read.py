@@ -12,6 +12,13 @@ from benchmarks.data import Inputs
 from benchmarks.measure import Contender
 from benchmarks.question import VEX, Question, main
 
+JOBS = {
+    "match": "fetch_by_metadata",
+    "list": "list and fetch",
+    "match-grpc": "fetch_by_metadata over gRPC",
+    "list-grpc": "list and fetch over gRPC",
+}
+
 
 def ours(inputs: Inputs, scratch: Path) -> list[Contender]:
     contenders = []
@@ -28,7 +35,7 @@ def ours(inputs: Inputs, scratch: Path) -> list[Contender]:
 def rivals(inputs: Inputs, scratch: Path) -> list[Contender]:
     contenders = []
     for what, path in _pinecone.inputs_of(inputs).items():
-        for job, how in (("match", "fetch_by_metadata"), ("list", "list and fetch")):
+        for job, how in JOBS.items():
             command = _pinecone.official(job, f"pinecone, {how}{what}", scratch / "out.parquet", f"read-{path.stem}")
             contenders.append(command)
     return contenders
