@@ -53,6 +53,12 @@ class Collection:
         config = self.info.config
         return config.strict_mode_config if config.strict_mode_config.enabled else None
 
+    def filters(self, key: str) -> bool:
+        """Whether the server filters by a payload key: strict mode can refuse to for keys without an index."""
+        strict = self.strict
+        refuses = strict and strict.HasField("unindexed_filtering_retrieve") and not strict.unindexed_filtering_retrieve
+        return not refuses or self.indexed(key)
+
     def indexed(self, key: str) -> bool:
         """Whether a payload key has a keyword index."""
         schema = self.info.payload_schema

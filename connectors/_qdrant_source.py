@@ -248,7 +248,7 @@ class PointSource:
             must.append(pb.Condition(slice=pb.SliceCondition(index=int(found[1]), total=int(found[2]))))
         elif part.key != WHOLE and not _RANGE.fullmatch(part.key):
             raise UsageError(f"{self._client.at.place}: {part.key!r} is no partition of a Qdrant collection")
-        if self._wanted.namespaces is not None:
+        if self._wanted.namespaces is not None and self._collection.filters(self._namespace_key()):
             must.append(pb.Condition(filter=pb.Filter(should=self._namespace_conditions())))
         return pb.Filter(must=must) if must else None
 

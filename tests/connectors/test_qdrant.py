@@ -587,6 +587,15 @@ def test_limits_of_strict_mode_are_kept(server: Server, name: str, most: int) ->
     assert bare(read(spot(server, name), rows=1000)) == bare([samples.many(500)])
 
 
+def test_strict_mode_that_filters_by_indexed_keys_alone_is_no_obstacle(server: Server, name: str) -> None:
+    strict = {"enabled": True, "unindexed_filtering_retrieve": False}
+    create(server, name, vectors={"size": 8, "distance": "Cosine"}, strict_mode_config=strict)
+    write(spot(server, name), samples.many(100))
+    found = read(spot(server, name), selection=Selection(namespaces=("a",)))
+    assert bare(found) == [one for one in bare([samples.many(100)]) if one.namespace == "a"]
+    assert found
+
+
 def test_one_request_at_a_time_is_enough(server: Server, name: str) -> None:
     place = spot(server, name, {"concurrency": "1"}, concurrency="1")
     write(place, samples.many(200))

@@ -89,7 +89,8 @@ class Collection:
     def upsert(self, points: Any) -> None:
         strict = self.config.strict_mode_config
         if strict.enabled and strict.upsert_max_batchsize and len(points) > strict.upsert_max_batchsize:
-            raise Fault(Code.PERMISSION_DENIED, f"Forbidden: Upsert limit exceeded: {len(points)}")
+            message = f'Bad request: Limit exceeded {len(points)} > {strict.upsert_max_batchsize} for "upsert limit".'
+            raise Fault(Code.INVALID_ARGUMENT, message)
         made = [edge.Point(id_of(one.id), self._vectors(one), grpc_to_payload(one.payload)) for one in points]
         with self.lock:
             self.shard.update(edge.UpdateOperation.upsert_points(made))
@@ -125,13 +126,27 @@ class Collection:
             raise Fault(Code.INVALID_ARGUMENT, "Wrong input: Conversion between multi and regular vectors failed")
         return rows if multi else one
 
+    def _check_indexed(self, where: Any) -> None:
+        """As strict mode does with `unindexed_filtering_retrieve` off; of the filters within filters, too."""
+        for one in (*where.must, *where.should, *where.must_not):
+            self._check_indexed(one.filter)
+            if one.HasField("field") and one.field.key not in self.schema:
+                message = (
+                    f'Bad request: Index required but not found for "{one.field.key}" of one of the following types'
+                )
+                raise Fault(Code.INVALID_ARGUMENT, message)
+
     def scroll(self, request: Any) -> tuple[list[Any], Any]:
         strict = self.config.strict_mode_config
         limit = request.limit if request.HasField("limit") else 10
         if limit < 1:
             raise Fault(Code.INVALID_ARGUMENT, "Validation error in body: [limit: must be at least 1]")
         if strict.enabled and strict.max_query_limit and limit > strict.max_query_limit:
-            raise Fault(Code.PERMISSION_DENIED, f"Forbidden: Limit exceeded {limit} > {strict.max_query_limit}")
+            message = f'Bad request: Limit exceeded {limit} > {strict.max_query_limit} for "limit".'
+            raise Fault(Code.INVALID_ARGUMENT, message)
+        free = strict.unindexed_filtering_retrieve or not strict.HasField("unindexed_filtering_retrieve")
+        if strict.enabled and not free:
+            self._check_indexed(request.filter)
         vectors = request.with_vectors
         wanted: Any = list(vectors.include.names) if vectors.HasField("include") else vectors.enable
         with self.lock:
