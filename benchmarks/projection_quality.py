@@ -66,7 +66,7 @@ def ridge(x: Matrix, y: Matrix) -> Map:
     penalty = fit(x, y, chosen=Chosen(USUAL, 0.0)).penalty
     mean_x, mean_y = x.mean(0), y.mean(0)
     axes = Axes.of(x - mean_x)
-    cross = axes.rows.T @ (y - mean_y)
+    cross = axes.vectors.T @ ((x - mean_x).T @ (y - mean_y))
     weight = axes.vectors @ (cross / (axes.values + penalty * axes.unit)[:, None])
     return lambda rows: (rows - mean_x) @ weight + mean_y
 

@@ -3,46 +3,83 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Matrix = NDArray[np.float64]
+    Matrix = NDArray[Any]
 
-LOST = 1e-12  # an eigenvalue below this part of the largest one is noise of float64
+# An eigenvalue below this part of the largest one is noise of float64, or of float32.
+LOST = {8: 1e-12, 4: 1e-6}
 
 
 @dataclass(frozen=True, slots=True)
 class Axes:
-    """The principal axes of n centred rows: `vectors` [d_in, r], `values` [r] and `rows` [n, r], the rows along them.
+    """The principal axes of n centred rows: `vectors` [d_in, r] and `values` [r], the sums of squares along them.
 
     r is at most n - 1 and d_in: a direction in which the rows do not differ is left out.
     """
 
     vectors: Matrix
     values: Matrix
-    rows: Matrix
 
     @classmethod
     def of(cls, x: Matrix) -> Axes:
-        """Those of centred rows, by the smaller of the two Gram matrices."""
-        n, d = x.shape
-        if n > d:
-            values, vectors = np.linalg.eigh(x.T @ x)
-            kept = values > LOST * values[-1]
-            return cls(vectors[:, kept], values[kept], x @ vectors[:, kept])
-        values, left = np.linalg.eigh(x @ x.T)
-        kept = values > LOST * values[-1]
-        rows = left[:, kept] * np.sqrt(values[kept])
-        return cls(x.T @ (rows / values[kept]), values[kept], rows)
+        """Those of centred rows [n, d_in], by the smaller of the two Gram matrices."""
+        if len(x) > x.shape[1]:
+            return cls.of_gram(x.T @ x)
+        values, left = _decomposed(x @ x.T)
+        return cls(x.T @ (left / np.sqrt(values)), values)
+
+    @classmethod
+    def of_gram(cls, gram: Matrix) -> Axes:
+        """Those of the rows whose products X'X [d_in, d_in] these are."""
+        values, vectors = _decomposed(gram)
+        return cls(vectors, values)
 
     @property
     def unit(self) -> float:
         """The mean eigenvalue, over all d_in: what penalties are parts of."""
         return float(self.values.sum()) / len(self.vectors)
+
+
+def _decomposed(gram: Matrix) -> tuple[Matrix, Matrix]:
+    """The eigenvalues that are more than noise, and their eigenvectors."""
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > LOST[values.itemsize] * values[-1]
+    return values[kept], vectors[:, kept]
+
+
+def polar(cross: Matrix) -> tuple[Matrix, float]:
+    """The semi-orthogonal matrix that is nearest to this one, which is its polar factor, and the sum of its singular
+    values.
+
+    By the smaller Gram matrix: an SVD takes three times as long. What lies along an eigenvector tells a singular value
+    to more digits than the square does.
+    """
+    if len(cross) > cross.shape[1]:
+        turned, total = polar(cross.T)
+        return turned.T, total
+    _, left = _decomposed(cross @ cross.T)
+    along = left.T @ cross
+    lengths = np.sqrt(np.einsum("ij,ij->i", along, along))
+    along /= lengths[:, None]
+    return left @ along, float(lengths.sum())
+
+
+def apart(columns: Matrix, count: int) -> Matrix:
+    """`count` orthonormal columns [d, count] that are orthogonal to these [d, r] orthonormal ones, always the same."""
+    drawn = np.random.default_rng(0).standard_normal((len(columns), max(count, 0)))
+    for _ in range(2):  # once leaves the rounding of a long sum
+        drawn -= columns @ (columns.T @ drawn)
+    # By the products of the columns: half the time of a QR decomposition, and chance makes no two nearly the same.
+    for _ in range(2 if count > 0 else 0):
+        lower = np.linalg.cholesky(drawn.T @ drawn)
+        drawn = drawn @ np.linalg.inv(lower).T
+    return drawn
 
 
 def unit(rows: Matrix) -> Matrix:

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from itertools import combinations_with_replacement
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vexarrow.adapt.axes import LOST, Axes, unit
-from vexarrow.adapt.neighbours import nearest, shared
+from vexarrow.adapt import blas
 from vexarrow.adapt.report import NEIGHBOURS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Matrix = NDArray[np.float64]
-    Rows = NDArray[np.intp]
+    from vexarrow.adapt.maps import Maps
 
-FOLDS = 4
-QUERIES_WEIGH = 4.0  # beside neighbours: queries are what a store is for
-FEWEST_FOLDED = 40
-MOST_FOLDED = 2500  # pairs of a cross-validation; of more, some chosen by chance
+    Matrix = NDArray[Any]
+    Part = str | float
+
+DOUBT = 2.0  # standard errors by which a blend has to be better than the usual one
 
 
 class Blend(NamedTuple):
@@ -37,8 +36,24 @@ class Blend(NamedTuple):
     shrink: float = 1 / 3
     whole: float = 0.0
 
+    def parts(self) -> dict[Part, float]:
+        """The weights of what it is made of: "turn", "beside", and ridge maps by their shrink."""
+        weights: dict[Part, float] = {"turn": 1 - self.ridge, self.shrink: self.ridge, "beside": self.whole}
+        return {name: self.scale * weight for name, weight in weights.items() if weight}
+
+    def of(self, maps: Maps, penalty: float) -> Matrix:
+        """The blended map [d_in, d_out]. `penalty`: of the best leave-one-out cosine."""
+        blended = np.zeros_like(maps.cross)
+        for part, weight in self.parts().items():
+            blended += weight * maps.part(part, penalty)
+        return blended
+
 
 USUAL = Blend(0.5)
+# With fewer pairs than dimensions: all that no pair tells anything about would serve neighbours best, and none of it
+# queries. No choice is best at both, so that none is left to a cross-validation; this one loses least at either.
+WHOLE = 0.6
+USUAL_OF_FEW = Blend(0.5, whole=WHOLE)
 RIDGE = Blend(1.0)
 # Where Procrustes weighs more, longer results cost more cosine than they bring neighbours.
 BLENDS = (
@@ -46,68 +61,31 @@ BLENDS = (
     *(Blend(ridge) for ridge in (0.0, 0.33, 0.67, 0.8)),
     *(Blend(ridge, 1.2) for ridge in (0.5, 0.67, 0.8)),
     *(Blend(ridge, shrink=1.0) for ridge in (0.8, 1.0)),
-    *(Blend(ridge, whole=1.0) for ridge in (0.0, 0.33, 0.5, 0.67)),
-    *(Blend(ridge, whole=0.5) for ridge in (0.33, 0.5, 0.67)),
-    Blend(0.67, shrink=1.0, whole=1.0),
+)
+BLENDS_OF_FEW = (
+    USUAL_OF_FEW,
+    *(Blend(ridge, whole=WHOLE) for ridge in (0.0, 0.33, 0.67, 0.8)),
+    *(Blend(ridge, shrink=1.0, whole=WHOLE) for ridge in (0.67, 0.8)),
 )
 
 
-class Maps:
-    """The two maps on a basis of the source space: first the axes of the pairs, then the rest of it, if there is one.
+class Fold(NamedTuple):
+    """Maps, and rows that they were trained without: x as the maps see it, y of length 1."""
 
-    `basis` is [d_in, b].
-    """
+    maps: Maps
+    x: Matrix
+    y: Matrix
 
-    def __init__(self, axes: Axes, cross: Matrix, penalty: float) -> None:
-        self._axes, self._cross, self._penalty = axes, cross, penalty
-        self._polar, self._length = _polar(cross, float(axes.values.sum()))
-        rest = min(len(axes.vectors), cross.shape[1]) - len(axes.values)
-        self._rest = _apart(self._polar.T, rest).T  # [rest, d_out]
-        self.basis = np.hstack([axes.vectors, _apart(axes.vectors, rest)])
-
-    def blended(self, blend: Blend) -> Matrix:
-        """Their sum as the blend says, [b, d_out]."""
-        weight = (1 - blend.ridge) * self._length
-        mixed = weight * self._polar
-        if blend.ridge:
-            mixed += blend.ridge * (self._cross / self._shrunk(blend.shrink)[:, None])
-        whole: Matrix = blend.scale * np.vstack([mixed, weight * blend.whole * self._rest])
-        return whole
-
-    def mapped(self, rows: Matrix, blends: Sequence[Blend]) -> Iterator[Matrix]:
-        """`rows @ basis @ blended(blend)` for each of the blends, by a few products for all of them."""
-        along, apart = np.split(rows @ self.basis, [len(self._axes.values)], axis=1)
-        turned, beside = self._length * (along @ self._polar), self._length * (apart @ self._rest)
-        shrinks = {one.shrink for one in blends}
-        ridge = {shrink: (along / self._shrunk(shrink)) @ self._cross for shrink in shrinks}
-        for blend in blends:
-            mixed = (1 - blend.ridge) * (turned + blend.whole * beside)
-            mixed += blend.ridge * ridge[blend.shrink]
-            yield blend.scale * mixed
-
-    def _shrunk(self, shrink: float) -> Matrix:
-        shrunk: Matrix = self._axes.values + shrink * self._penalty * self._axes.unit
-        return shrunk
-
-
-def _polar(cross: Matrix, spread: float) -> tuple[Matrix, float]:
-    """The semi-orthogonal map along the axes that turns X to Y best, and the length that fits best.
-
-    That is the polar factor of V'X'Y, by its Gram matrix: an SVD of it takes three times as long.
-    """
-    squares, left = np.linalg.eigh(cross @ cross.T)
-    kept = squares > LOST * squares[-1]
-    lengths = np.sqrt(squares[kept])
-    return (left[:, kept] / lengths) @ (left[:, kept].T @ cross), float(lengths.sum()) / spread
-
-
-def _apart(columns: Matrix, count: int) -> Matrix:
-    """`count` orthonormal columns [d, count] that are orthogonal to these [d, r] orthonormal ones, always the same."""
-    drawn = np.random.default_rng(0).standard_normal((len(columns), max(count, 0)))
-    for _ in range(2):  # once leaves the rounding of a long sum
-        drawn -= columns @ (columns.T @ drawn)
-    apart: Matrix = np.linalg.qr(drawn)[0]
-    return apart
+    def mapped(self, penalty: float, shrinks: Iterable[float], *, beside: bool) -> dict[Part, Matrix]:
+        """The rows through every part that blends are made of, and the mean that is added to all."""
+        maps, centred = self.maps, self.x - self.maps.source_mean
+        mapped: dict[Part, Matrix] = {
+            "mean": np.broadcast_to(maps.target_mean, self.y.shape),
+            "turn": centred @ maps.turn,
+        }
+        if beside:
+            mapped["beside"] = centred @ maps.beside
+        return mapped | {shrink: centred @ maps.ridge(shrink * penalty) for shrink in shrinks}
 
 
 class Chosen(NamedTuple):
@@ -117,58 +95,95 @@ class Chosen(NamedTuple):
     gain: float
 
 
-def choose_blend(x: Matrix, y: Matrix, penalty: float, seed: int = 0) -> Chosen:
+def choose_blend(folds: Sequence[Fold], origin: Matrix, penalty: float, *, few: bool) -> Chosen:
     """The blend whose maps, each trained without the rows that it is judged by, find the most native neighbours: both
     among projected rows and with native rows as queries.
 
-    Where no blend is best at both, the one that stays least behind; the usual one when there are too few rows to tell.
+    The usual one, unless another one is better by more than chance. `origin` [d_out]: where the maps see the target
+    from. `penalty`: of the best leave-one-out cosine. `few`: no more pairs than dimensions will be learnt from.
     """
-    order = np.random.default_rng(seed).permutation(len(x))[:MOST_FOLDED]
-    if len(order) < FEWEST_FOLDED:
-        return Chosen(USUAL, 0.0)
-    whole = len(order) < MOST_FOLDED
-    folds = np.array_split(order, FOLDS if whole else FOLDS + 1)
-    few = len(order) - len(folds[0]) <= x.shape[1]  # else no direction is left that `whole` could turn
-    blends = [blend for blend in BLENDS if few or not blend.whole]
-    judged = [
-        _judge(x, y, np.setdiff1d(order, fold), fold, penalty, blends) for fold in (folds if whole else folds[:1])
-    ]
-    within, asked = np.hstack([one.within for one in judged]), np.hstack([one.asked for one in judged])
-    best = int(np.argmin(_short(within) ** 2 + QUERIES_WEIGH * _short(asked) ** 2))
-    cosines = np.mean([one.cosines for one in judged], axis=0)
-    return Chosen(blends[best], float(cosines[best] - cosines[-1]))
+    usual = USUAL_OF_FEW if few else USUAL
+    if not folds:
+        return Chosen(usual, 0.0)
+    blends = BLENDS_OF_FEW if few else BLENDS
+    mapped = _pooled([fold.mapped(penalty, {one.shrink for one in blends}, beside=few) for fold in folds])
+    mapped["mean"] += origin.astype(np.float32)
+    judge = _Judge(mapped, np.vstack([fold.y for fold in folds]))
+    found = judge.found(blends)
+    gains = found / np.maximum(found[0].mean(1, keepdims=True), 1e-9)  # [blends, kinds of search, rows]
+    gains = (gains - gains[0]).mean(1)
+    errors = gains.std(1) / np.sqrt(gains.shape[1])
+    best = blends[int(np.argmax(gains.mean(1) - DOUBT * errors))]
+    return Chosen(best, judge.cosine(best) - judge.cosine(RIDGE))
 
 
-class _Judged(NamedTuple):
-    """`within`, `asked` [blends, rows]: the share of native neighbours found, among projected rows and by native ones.
-    `cosines`: of each blend, and of ridge alone."""
-
-    within: Matrix
-    asked: Matrix
-    cosines: Matrix
+def _pooled(every: Sequence[dict[Part, Matrix]]) -> dict[Part, Matrix]:
+    """The rows of all folds, one below the other: each is a neighbour of those of other folds, too."""
+    return {part: np.vstack([one[part] for one in every]).astype(np.float32, copy=False) for part in every[0]}
 
 
-def _short(found: Matrix) -> Matrix:
-    """How much less each blend finds than the one that finds most, 0 to 1."""
-    means = found.mean(1)
-    short: Matrix = 1 - means / max(float(means.max()), 1e-9)
-    return short
+class _Judge:
+    """Rows judged under many blends. Products of rows are sums of the products of parts, which are made once."""
 
+    def __init__(self, mapped: dict[Part, Matrix], native: Matrix) -> None:
+        self._count = min(NEIGHBOURS, len(native) // 4)
+        self._native, self._mapped = native, mapped
+        self._asked = {part: native @ rows.T for part, rows in mapped.items()}
+        self._within: dict[tuple[Part, Part], Matrix] = {}
+        for one, other in combinations_with_replacement(mapped, 2):
+            product = mapped[one] @ mapped[other].T
+            self._within[one, other] = product if one is other else product + product.T
+        alike = native @ native.T
+        np.fill_diagonal(alike, -np.inf)
+        self._known = np.argpartition(alike, -self._count, axis=1)[:, -self._count :]
 
-def _judge(x: Matrix, y: Matrix, train: Rows, test: Rows, penalty: float, blends: Sequence[Blend]) -> _Judged:
-    """Every blend, trained with some rows and judged by others."""
-    mean_x, mean_y = x[train].mean(0), y[train].mean(0)
-    axes = Axes.of(x[train] - mean_x)
-    maps = Maps(axes, axes.rows.T @ (y[train] - mean_y), penalty)
-    native = y[test].astype(np.float32)
-    count = min(NEIGHBOURS, len(test) // 4)
-    known = nearest(native, native, count, but_self=True)
-    within, asked, cosines = [], [], []
-    every = (*blends, RIDGE)
-    for blend, mapped in zip(every, maps.mapped(x[test] - mean_x, every), strict=True):
-        ours = unit(mapped + mean_y).astype(np.float32)
-        cosines.append(float(np.einsum("ij,ij->i", ours, native).mean()))
-        if blend is not RIDGE:
-            within.append(shared(nearest(ours, ours, count, but_self=True), known))
-            asked.append(shared(nearest(native, ours, count, but_self=True), known))
-    return _Judged(np.array(within), np.array(asked), np.array(cosines))
+    def found(self, blends: Sequence[Blend]) -> Matrix:
+        """The share of each row's native neighbours that are found [blends, 2, rows]: among projected rows, and by
+        native ones."""
+        found = np.empty((len(blends), 2, len(self._native)))
+
+        def add(at: int) -> None:
+            within, asked = self._alike(blends[at])
+            found[at] = self._share(within), self._share(asked)
+
+        with blas.single_threaded():
+            blas.each(add, range(len(blends)))
+        return found
+
+    def cosine(self, blend: Blend) -> float:
+        """The mean cosine of projected and native rows."""
+        weights = self._weights(blend)
+        within = sum(
+            weights[one] * weights[other] * np.diagonal(product)
+            for (one, other), product in self._within.items()
+            if one in weights and other in weights
+        )
+        asked = sum(weight * np.diagonal(self._asked[part]) for part, weight in weights.items())
+        return float(np.mean(asked / np.sqrt(within)))
+
+    def _weights(self, blend: Blend) -> dict[Part, np.float32]:
+        return {"mean": np.float32(1), **{part: np.float32(weight) for part, weight in blend.parts().items()}}
+
+    def _alike(self, blend: Blend) -> tuple[Matrix, Matrix]:
+        """Products of projected rows with each other, and of native rows with projected ones, over the lengths of the
+        projected ones that are the neighbours."""
+        weights = self._weights(blend)
+        within, asked = np.zeros_like(self._asked["mean"]), np.zeros_like(self._asked["mean"])
+        room = np.empty_like(within)
+        for (one, other), product in self._within.items():
+            if one in weights and other in weights:
+                within += np.multiply(product, weights[one] * weights[other], out=room)
+        for part, weight in weights.items():
+            asked += np.multiply(self._asked[part], weight, out=room)
+        inverse = 1 / np.sqrt(np.diagonal(within))
+        within *= inverse
+        asked *= inverse
+        return within, asked
+
+    def _share(self, alike: Matrix) -> Matrix:
+        """Of each row's native neighbours the share that is among as many nearest ones, itself left out."""
+        np.fill_diagonal(alike, -np.inf)
+        known = np.take_along_axis(alike, self._known, 1)
+        alike.partition(alike.shape[1] - self._count, axis=1)
+        share: Matrix = (known >= alike[:, [-self._count]]).mean(1)
+        return share

@@ -4,36 +4,48 @@ Rows x_i and y_i of unit length are vectors of one text each. X and Y are the ro
 eigenvectors V and eigenvalues L of X'X and u = trace(X'X) / d_in, ridge maps by V (L + a u)^-1 V'X'Y. The penalty a is
 the one of the best leave-one-out cosine, which has a closed form; a third of it serves retrieval better than all of it.
 The Procrustes map is the polar factor of X'Y, scaled by least squares. How much of each, and how long the result is
-beside the mean, is what finds the most native neighbours in a cross-validation. All in float64.
+beside the mean, is what finds the most native neighbours in a cross-validation.
+
+Many pairs are summed up once, in eight parts; whatever is fitted to some of the parts is fitted to their sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import reduce
+from operator import add
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vexarrow.adapt.axes import Axes
-from vexarrow.adapt.blend import RIDGE, Chosen, Maps, choose_blend
+from vexarrow.adapt import blas
+from vexarrow.adapt.blend import RIDGE, Chosen, Fold, choose_blend
+from vexarrow.adapt.left_out import MOST_LEFT_OUT, LeftOut
+from vexarrow.adapt.maps import FewMaps, ManyMaps, Maps
+from vexarrow.adapt.sums import Sums
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Matrix = NDArray[np.float64]
+    Matrix = NDArray[Any]  # float64, where nothing else is said
+    Rows = NDArray[np.intp]
+    Parts = tuple[int, ...]
+    Curve = tuple[tuple[float, float], ...]
+    Step = Callable[[], object]
 
 PENALTIES = tuple(10.0 ** (power / 2) for power in range(-6, 5))  # 10^-3, 10^-2.5, ..., 10^2
 # With these a correction of a prior can fall back to a shift of the mean.
 PRIOR_PENALTIES = (*PENALTIES, 300.0, 1e3, 1e6)
-# Pairs that are left out, each in its turn, to choose a penalty: all of them would say the same, and take most of the
-# time.
-MOST_LEFT_OUT = 1_000
+PARTS = 8
+EVERY = tuple(range(PARTS))
+FEWEST_JUDGED = 40  # pairs of a cross-validation
+ENOUGH_JUDGED = 500  # of more pairs only as many parts are judged as have so many
 
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """The map y = x W + b: `weight` is [d_in, d_out], `bias` [d_out], both float64."""
+    """The map y = x W + b: `weight` is [d_in, d_out], `bias` [d_out]."""
 
     weight: Matrix
     bias: Matrix
@@ -66,118 +78,166 @@ class Fit:
     leverages: Matrix
 
 
-def fit(
-    x: Matrix,
-    y: Matrix,
-    prior: Linear | None = None,
-    *,
-    chosen: Chosen | None = None,
-    near: float | None = None,
-    seed: int = 0,
-) -> Fit:
+def fit(x: Matrix, y: Matrix, prior: Linear | None = None, *, chosen: Chosen | None = None, seed: int = 0) -> Fit:
     """Fit a map from unit rows x [n, d_in] to unit rows y [n, d_out]; with a prior, fit a correction of it.
 
     n has to be at least 3, and the rows of x must not all be the same (ValueError). `chosen`: the
-    blend of another fit, None lets a cross-validation choose one, whose folds `seed` draws. `near`: the penalty of a
-    fit of other pairs of these models, from which the best one is sought; None tries all.
+    blend of another fit, None lets a cross-validation choose one, whose folds `seed` draws.
     """
-    source_mean = x.mean(0)
-    before = y if prior is None else y - prior(x)
-    target_mean = before.mean(0)
-    axes = Axes.of(x - source_mean)
-    if len(x) < 3 or not len(axes.values):
-        raise ValueError("a map needs three pairs that differ")
-    rest = before - target_mean
-    cross = axes.rows.T @ rest  # V'X'Y
-    choice = _Choice(axes, y, rest, cross)
-    curve = choice.curve(PENALTIES if prior is None else PRIOR_PENALTIES, near)
-    penalty, cosine = max(curve, key=lambda one: one[1])
-    if prior is None:
-        chosen = chosen or choose_blend(x, y, penalty, seed)
-        cosine = choice.cosine(penalty * RIDGE.shrink) + chosen.gain
-        maps = Maps(axes, cross, penalty)
-        weight = maps.basis @ maps.blended(chosen.blend)
-    else:
-        chosen = None
-        weight = axes.vectors @ (cross / (axes.values + penalty * axes.unit)[:, None])
-    bias = target_mean - source_mean @ weight
-    if prior is not None:
-        weight, bias = weight + prior.weight, bias + prior.bias
-    leverage = choice.leverage(penalty)
-    return Fit(
-        linear=Linear(weight, bias),
-        source_mean=source_mean,
-        target_mean=y.mean(0),
-        penalty=penalty,
-        loo_cosine=cosine,
-        curve=curve,
-        chosen=chosen,
-        whitening=_whitening(axes, penalty * axes.unit),
-        leverages=leverage / (1 - leverage),  # a pair's own part in the fit would make it look nearer than a new row
-    )
+    return Lesson(x, y, prior, seed=seed).first(chosen)
 
 
-def _whitening(axes: Axes, floor: float) -> Matrix:
-    """(X'X + floor)^-1/2, or a factor of as much use. It sees directions in which no pair differs: vectors of another
-    kind lie there, and nothing that was learnt holds for them."""
-    inside = 1 / np.sqrt(axes.values + floor)
-    if len(axes.values) == len(axes.vectors):
-        return axes.vectors * inside
-    outside = 1 / np.sqrt(floor)
-    whole: Matrix = (axes.vectors * (inside - outside)) @ axes.vectors.T + outside * np.eye(len(axes.vectors))
-    return whole
+class Lesson:
+    """Pairs to fit maps to, all of them or some: unit rows x [n, d_in] and y [n, d_out], float64.
 
-
-class _Choice:
-    """The leave-one-out cosine of ridge for any penalty.
-
-    With D = (L + a u)^-1 the fitted row i is f_i = p_i D C, C = V'X'Y; leaving the pair out, what is left over of z_i
-    is (z_i - f_i) / (1 - h_i). Its products with y_i, z_i and itself need the rows only along the axes: each penalty
-    costs n r^2 and not n r d_out.
+    `prior`: a map that the fits are corrections of. `later`: rows that only `final` learns from. The others are cut
+    into eight parts by chance. Raises ValueError for less than three others, and where their x are all the same.
     """
 
-    def __init__(self, axes: Axes, y: Matrix, rest: Matrix, cross: Matrix) -> None:
-        self._axes, self._n = axes, len(y)
-        some = slice(None, None, -(-len(y) // MOST_LEFT_OUT))  # evenly spread
-        self._rows, y, rest = axes.rows[some], y[some], rest[some]
-        self._with_y = self._rows * (y @ cross.T)
-        self._with_rest = self._rows * (rest @ cross.T)
-        self._inner = cross @ cross.T
-        self._rest_y = np.einsum("ij,ij->i", rest, y)
-        self._rest_rest = np.einsum("ij,ij->i", rest, rest)
+    def __init__(
+        self, x: Matrix, y: Matrix, prior: Linear | None = None, *, later: Rows | None = None, seed: int = 0
+    ) -> None:
+        self._later = np.empty(0, np.intp) if later is None else later
+        now = np.setdiff1d(np.arange(len(x)), self._later)
+        if len(now) < 3 or (x[now] == x[now[0]]).all():
+            raise ValueError("a map needs three pairs that differ")
+        self._prior, self._y = prior, y
+        self._penalties = PENALTIES if prior is None else PRIOR_PENALTIES
+        rest = y if prior is None else y - prior(x)
+        self._origin = x.mean(0), rest.mean(0)
+        self._x, self._rest = x - self._origin[0], rest - self._origin[1]
+        self._parts = np.array_split(now[np.random.default_rng(seed).permutation(len(now))], PARTS)
+        self._folds = _folds(len(now)) if prior is None else {}
+        self._sums: dict[Parts, Sums] = {}
+        self._maps: dict[Parts, Maps] = {}
 
-    def curve(self, penalties: Sequence[float], near: float | None) -> tuple[tuple[float, float], ...]:
-        """(penalty, cosine) of all, or uphill from the one that is `near` until both its neighbours are lower."""
-        if near not in penalties:
-            return tuple((penalty, self.cosine(penalty)) for penalty in penalties)
-        found: dict[float, float] = {}
-        top, at = -1, penalties.index(near)
-        while top != at:
-            top = at
-            around = penalties[max(top - 1, 0) : top + 2]
-            found |= {penalty: self.cosine(penalty) for penalty in around if penalty not in found}
-            at = penalties.index(max(around, key=found.__getitem__))
-        return tuple(sorted(found.items()))
+    def first(self, chosen: Chosen | None = None, *, exact: bool = True, also: Sequence[int] = ()) -> Fit:
+        """The fit of all but the later rows. `chosen`: the blend of another fit; None lets a cross-validation choose.
 
-    def _inverse(self, penalty: float) -> Matrix:
-        inverse: Matrix = 1 / (self._axes.values + penalty * self._axes.unit)
-        return inverse
+        `exact`: in float64, else in float32 where pairs are more than dimensions. `also`: numbers of parts that `part`
+        will be asked for: it takes less time to prepare all at once.
+        """
+        folds = {} if chosen else self._folds
+        wanted = dict.fromkeys([*folds.values(), *(EVERY[:count] for count in also)])
+        self._sum_up(wanted)
+        whole = self._learnt(EVERY, np.float64 if exact else np.float32)
+        self._maps = {parts: self._learnt(parts, np.float32) for parts in wanted}
+        self._decompose([*whole.steps(left_out=True, turned=self._prior is None), *self._steps(self._maps.values())])
+        judged = [self._fold(self._maps[parts], self._parts[part]) for part, parts in folds.items()]
+        penalty, curve, left_out = self._best(whole, self._rows(EVERY))
+        if self._prior is None:
+            chosen = chosen or choose_blend(judged, self._origin[1], penalty, few=whole.few)
+        cosine = dict(curve)[penalty] if chosen is None else left_out.cosine(penalty * RIDGE.shrink) + chosen.gain
+        return self._fit(whole, self._rows(EVERY), penalty, chosen, cosine, curve)
 
-    def leverage(self, penalty: float) -> Matrix:
-        """h_i: how much of its own prediction a pair decides; the mean decides 1/n of it."""
-        return self._leverage(self._axes.rows, self._axes.rows * self._inverse(penalty))
+    def part(self, count: int, known: Fit) -> Linear:
+        """The map of so many of the eight parts, in float32, with the blend of another fit. Where pairs are more than
+        dimensions, with its penalty, too."""
+        parts = EVERY[:count]
+        maps = self._maps.get(parts) or self._learnt(parts, np.float32)
+        linear = self._linear(maps, self._near(maps, self._rows(parts), known), known.chosen)
+        return Linear(linear.weight.astype(np.float32), linear.bias.astype(np.float32))
 
-    def _leverage(self, rows: Matrix, scaled: Matrix) -> Matrix:
-        leverage: Matrix = np.einsum("ij,ij->i", rows, scaled) + 1 / self._n
-        return np.minimum(leverage, 1 - 1e-9)
+    def final(self, known: Fit) -> Fit:
+        """The fit of all rows, in float64, with blend and penalty as those of a part."""
+        rows = np.arange(len(self._x))
+        if len(rows) > self._x.shape[1]:
+            maps: Maps = ManyMaps(reduce(add, [*self._summed(EVERY), self._sum(self._later)]))
+        else:
+            maps = FewMaps(self._x, self._rest)
+        self._decompose(self._steps([maps]))
+        penalty = self._near(maps, rows, known)
+        return self._fit(maps, rows, penalty, known.chosen, known.loo_cosine, known.curve)
 
-    def cosine(self, penalty: float) -> float:
-        """The mean cosine of the predictions, each without its own pair, with the targets."""
-        inverse = self._inverse(penalty)
-        scaled = self._rows * inverse
-        fit_y, fit_rest = self._with_y @ inverse, self._with_rest @ inverse
-        fit_fit = np.einsum("ij,ij->i", scaled @ self._inner, scaled)
-        share = 1 / (1 - self._leverage(self._rows, scaled))
-        product = 1 - (self._rest_y - fit_y) * share
-        square = 1 - 2 * (self._rest_y - fit_y) * share + (self._rest_rest - 2 * fit_rest + fit_fit) * share**2
-        return float(np.mean(product / np.sqrt(np.maximum(square, 1e-12))))
+    def _rows(self, parts: Parts) -> Rows:
+        return np.sort(np.concatenate([self._parts[part] for part in parts]))
+
+    def _few(self, parts: Parts) -> bool:
+        count = sum(len(self._parts[part]) for part in parts)
+        return count <= len(self._origin[0])
+
+    def _sum_up(self, wanted: Iterable[Parts]) -> None:
+        """Sum up what is needed of many pairs: parts that are only ever wanted together, together."""
+        if self._few(EVERY):
+            return
+        together: dict[tuple[bool, ...], list[int]] = {}
+        for part in EVERY:
+            together.setdefault(tuple(part in parts for parts in wanted), []).append(part)
+        self._sums = {tuple(group): self._sum(self._rows(tuple(group))) for group in together.values()}
+
+    def _summed(self, parts: Parts) -> list[Sums]:
+        if not self._sums:
+            self._sum_up([])
+        return [sums for group, sums in self._sums.items() if set(group) <= set(parts)]
+
+    def _sum(self, rows: Rows) -> Sums:
+        return Sums.of(self._x[rows], self._rest[rows])
+
+    def _learnt(self, parts: Parts, kind: type[np.floating[Any]]) -> Maps:
+        if not self._few(parts):
+            return ManyMaps(reduce(add, self._summed(parts)), kind)
+        rows = self._rows(parts)
+        return FewMaps(self._x[rows], self._rest[rows])
+
+    def _steps(self, every: Iterable[Maps]) -> list[Step]:
+        return [step for maps in every for step in maps.steps(left_out=maps.few, turned=self._prior is None)]
+
+    def _decompose(self, steps: Sequence[Step]) -> None:
+        """What takes most of the time, side by side: one thread does much of a decomposition in any case."""
+        with blas.single_threaded():
+            blas.each(lambda step: step(), steps)
+
+    def _fold(self, maps: Maps, rows: Rows) -> Fold:
+        return Fold(maps, self._x[rows].astype(np.float32), self._y[rows].astype(np.float32))
+
+    def _best(self, maps: Maps, rows: Rows, near: float | None = None) -> tuple[float, Curve, LeftOut]:
+        some = rows[:: -(-len(rows) // MOST_LEFT_OUT)]  # evenly spread
+        left_out = LeftOut(maps, self._x[some], self._y[some], self._rest[some])
+        curve = left_out.curve(self._penalties, near)
+        return max(curve, key=lambda one: one[1])[0], curve, left_out
+
+    def _near(self, maps: Maps, rows: Rows, known: Fit) -> float:
+        """The best penalty near a known one: few pairs take another one than more of them do."""
+        return self._best(maps, rows, known.penalty)[0] if maps.few else known.penalty
+
+    def _linear(self, maps: Maps, penalty: float, chosen: Chosen | None) -> Linear:
+        """The map of a penalty and a blend, on top of the prior if there is one."""
+        source_mean, target_mean = self._origin[0] + maps.source_mean, self._origin[1] + maps.target_mean
+        weight = maps.ridge(penalty) if chosen is None else chosen.blend.of(maps, penalty)
+        bias = target_mean - source_mean @ weight
+        if self._prior is None:
+            return Linear(weight, bias)
+        return Linear(self._prior.weight + weight, self._prior.bias + bias)
+
+    def _fit(self, maps: Maps, rows: Rows, penalty: float, chosen: Chosen | None, cosine: float, curve: Curve) -> Fit:
+        whitening = maps.whitening(penalty)
+        return Fit(
+            linear=self._linear(maps, penalty, chosen),
+            source_mean=self._origin[0] + maps.source_mean,
+            target_mean=self._y[rows].mean(0),
+            penalty=penalty,
+            loo_cosine=cosine,
+            curve=curve,
+            chosen=chosen,
+            whitening=whitening,
+            leverages=_leverages(self._x[rows] - maps.source_mean, whitening),
+        )
+
+
+def _folds(count: int) -> dict[int, Parts]:
+    """Which parts judge blends, and the parts that each of them is judged without: of fewer pairs more parts, until
+    they are enough; of so many that one is enough, half of them are trained with, as for the learning curve."""
+    if count < FEWEST_JUDGED:
+        return {}
+    parts = min(PARTS, -(-ENOUGH_JUDGED * PARTS // count))
+    if parts == 1:
+        return {PARTS - 1: EVERY[: PARTS // 2]}
+    return {part: EVERY[:part] + EVERY[part + 1 :] for part in EVERY[:parts]}
+
+
+def _leverages(centred: Matrix, whitening: Matrix) -> Matrix:
+    """That of each row, seen from the others: its own part in the fit would make it look nearer than a new row."""
+    along = centred.astype(np.float32) @ whitening.astype(np.float32)
+    leverages = np.einsum("ij,ij->i", along, along, dtype=np.float64) + 1 / len(centred)
+    seen: Matrix = leverages / np.maximum(1 - leverages, 1e-6)
+    return seen

@@ -82,12 +82,13 @@ class _Group:
         self._mean, self._shift = x.mean(0), left.mean(0)
         self._x, self._rest = x - self._mean, left - self._shift
         self._axes = Axes.of(self._x)
-        self._cross = self._axes.rows.T @ self._rest
+        self._rows = self._x @ self._axes.vectors
+        self._cross = self._rows.T @ self._rest
 
     def gain(self, penalty: float) -> float:
         """The sum of the leave-one-out cosines."""
-        scaled = self._axes.rows / self._spread(penalty)
-        leverage = np.einsum("ij,ij->i", scaled, self._axes.rows) + 1 / len(self._y)
+        scaled = self._rows / self._spread(penalty)
+        leverage = np.einsum("ij,ij->i", scaled, self._rows) + 1 / len(self._y)
         over = (self._rest - scaled @ self._cross) / np.maximum(1 - leverage, 1e-9)[:, None]
         return float(np.einsum("ij,ij->", unit(self._y - over), self._y))
 

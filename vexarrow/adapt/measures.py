@@ -115,8 +115,7 @@ def _student(freedom: int) -> float:
 
 def point(count: int, linear: Linear, kept: Pairs) -> Point:
     """A point of the learning curve: cosine and overlap of a map on held-out pairs."""
-    mapped = linear(unit_rows(kept.source))
-    ours, native = _unit(mapped), _unit(kept.target)
+    ours, native = _unit(linear(_unit(kept.source))), _unit(kept.target)
     ten = min(NEIGHBOURS, len(kept) - 1)
     overlap = shared(nearest(ours, ours, ten, but_self=True), nearest(native, native, ten, but_self=True))
     return Point(count, float(np.einsum("ij,ij->i", ours, native).mean()), float(overlap.mean()))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 NEAR = 0.98  # of two sources with a larger cosine the second one says nothing new, and a hold-out must not know it
 _MOST_COMPARED = 20_000
+_HEAD, _BLOCK_ROWS = 96, 1024
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,6 @@ class Pairs:
         for side in (self.source, self.target):
             digest.update(np.ascontiguousarray(side, "<f4").data)
         return digest.hexdigest()
-
-    def split(self, held_out: int, seed: int) -> tuple[Pairs, Pairs]:
-        """Pairs to train with, and `held_out` others chosen by chance, the same for the same seed."""
-        order = np.random.default_rng(seed).permutation(len(self))
-        return self[np.sort(order[held_out:])], self[np.sort(order[:held_out])]
 
 
 def pairs_of(source: Any, target: Any, ids: Sequence[str] | None = None) -> Pairs:
@@ -131,11 +127,19 @@ def _far(pairs: Pairs) -> NDArray[np.bool_]:
     if len(pairs) > _MOST_COMPARED:
         return kept
     unit = unit_rows(pairs.source).astype(np.float32)
-    for start in range(0, len(unit), 1024):
-        block = unit[start : start + 1024]
-        near = block @ unit[: start + len(block)].T > NEAR
-        near[:, start:] = np.tril(near[:, start:], -1)
-        kept[start : start + len(block)] = ~near.any(1)
+    head = unit[:, :_HEAD]
+    # Rows are at least as far apart as their first components are, which tell nearly all of them apart.
+    half = np.vecdot(head, head) / 2 - np.float32((1 - NEAR) / 2 + 1e-6)
+    for start in range(0, len(unit), _BLOCK_ROWS):
+        end = min(start + _BLOCK_ROWS, len(unit))
+        alike = head[start:end] @ head[:end].T
+        alike -= half[:end]
+        maybe, before = np.nonzero(alike > half[start:end, None])
+        maybe += start
+        maybe, before = maybe[before < maybe], before[before < maybe]
+        for some in np.array_split(np.arange(len(maybe)), 1 + len(maybe) // _BLOCK_ROWS):
+            near = np.vecdot(unit[maybe[some]], unit[before[some]]) > NEAR
+            kept[maybe[some][near]] = False
     return kept
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from vexarrow._version import __version__
 from vexarrow.adapt import blas, measures
-from vexarrow.adapt.fit import Fit, Linear, fit
+from vexarrow.adapt.fit import PARTS, Fit, Lesson, Linear
 from vexarrow.adapt.gate import FEWEST_PAIRS, Verdict, judge
 from vexarrow.adapt.local_fit import better, check_groups, corrected
 from vexarrow.adapt.model import ModelCard
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 METHOD = "blend of ridge and scaled Procrustes"
-CURVE_PARTS = (8, 4, 1)
+CURVE_PARTS = (1, 4)  # of eight
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class Trial:
     report: Report
     verdict: Verdict
     _pairs: Pairs
+    _lesson: Lesson
     _first: Fit
     _prior: Projection | None
     _seed: int
@@ -63,12 +64,10 @@ class Trial:
     def finish(self) -> Projection:
         """The projection fitted again on all pairs, the held-out ones too, with report and verdict in its header."""
         pairs, cards = self._pairs, (self.judged.source, self.judged.target)
-        start = None if self._prior is None else _linear(self._prior, *cards)
-        x, y, first = unit_rows(pairs.source), unit_rows(pairs.target), self._first
-        final = fit(x, y, start, chosen=first.chosen, near=first.penalty)
+        final = self._lesson.final(self._first)
         made = _projection(final, cards, len(pairs))
         if self._groups is not None:
-            made = corrected(made, final, x, y, self._groups, self._seed)
+            made = corrected(made, final, unit_rows(pairs.source), unit_rows(pairs.target), self._groups, self._seed)
         return made.with_header(**self._header(final))
 
     def _header(self, fitted: Fit) -> dict[str, Any]:
@@ -146,35 +145,41 @@ def attempt(
     if local is not None:
         check_groups(local, len(pairs), force=force)
     start = None if prior is None else _linear(prior, *cards)
-    learnt, kept = _split(pairs, held_out, seed)
-    x, y = unit_rows(learnt.source), unit_rows(learnt.target)
-    first = fit(x, y, start, seed=seed)
+    now, later = _split(pairs, held_out, seed)
+    learnt, kept = pairs[now], pairs[later]
+    x, y = unit_rows(pairs.source), unit_rows(pairs.target)
+    lesson = Lesson(x, y, start, later=later, seed=seed)
+    first = lesson.first(exact=False, also=_curve_parts(len(learnt)))
     judged = _projection(first, cards, len(learnt))
     changed = None
     if local is not None:
-        judged, changed = better(judged, corrected(judged, first, x, y, local, seed), kept, force=force)
+        judged, changed = better(judged, corrected(judged, first, x[now], y[now], local, seed), kept, force=force)
     report = measures.evaluate(
         judged,
         kept,
         pairs=len(learnt),
         loo_cosine=first.loo_cosine,
         corpus=corpus,
-        curve=_curve(x, y, kept, start, first, seed),
+        curve=_curve(lesson, first, kept, len(learnt)),
     )
     report = replace(report, local=changed)
     verdict = judge(report, cards)
     groups = local if changed is not None and changed.kept else None
-    return Trial(judged, kept, report, verdict, pairs, first, prior, seed, provenance or Provenance(), groups)
+    return Trial(judged, kept, report, verdict, pairs, lesson, first, prior, seed, provenance or Provenance(), groups)
 
 
-def _split(pairs: Pairs, held_out: int | Sequence[bool] | NDArray[np.bool_] | None, seed: int) -> tuple[Pairs, Pairs]:
-    """Pairs to train with, and those to measure on."""
+def _split(
+    pairs: Pairs, held_out: int | Sequence[bool] | NDArray[np.bool_] | None, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The rows of pairs to train with, and of those to measure on."""
     if held_out is None or isinstance(held_out, int):
-        return pairs.split(_held_out(len(pairs), held_out), seed)
+        count = _held_out(len(pairs), held_out)
+        order = np.random.default_rng(seed).permutation(len(pairs))
+        return np.sort(order[count:]), np.sort(order[:count])
     # The pairs are named by their number among all that were given, some of which may have been left out since.
     mask = np.asarray(held_out, bool)[np.array(pairs.ids, np.intp)]
     _held_out(len(pairs), int(mask.sum()))
-    return pairs[np.flatnonzero(~mask)], pairs[np.flatnonzero(mask)]
+    return np.flatnonzero(~mask), np.flatnonzero(mask)
 
 
 def _check_models(source: str | ModelCard, target: str | ModelCard) -> None:
@@ -238,18 +243,18 @@ def _projection(fitted: Fit, cards: tuple[ModelCard, ModelCard], count: int) -> 
     )
 
 
-def _curve(x: Any, y: Any, kept: Pairs, prior: Linear | None, whole: Fit, seed: int) -> list[Point]:
-    """What fewer pairs would have given: a fit with an eighth, a quarter and a half of them."""
-    order = np.random.default_rng(seed).permutation(len(x))
+def _curve_parts(count: int) -> list[int]:
+    return [parts for parts in CURVE_PARTS if count * parts // PARTS >= 20]
+
+
+def _curve(lesson: Lesson, whole: Fit, kept: Pairs, count: int) -> list[Point]:
+    """What fewer pairs would have given: a fit with an eighth and a half of them."""
     points = {}
 
-    def add(count: int) -> None:
-        some = order[:count]
-        known = whole if count == len(x) else None
-        fitted = known or fit(x[some], y[some], prior, chosen=whole.chosen, near=whole.penalty)
-        points[count] = measures.point(count, fitted.linear, kept)
+    def add(parts: int) -> None:
+        points[parts] = measures.point(count * parts // PARTS, lesson.part(parts, whole), kept)
 
-    counts = [count for count in (len(x) // part for part in CURVE_PARTS) if count >= 20]
+    every = _curve_parts(count)
     with blas.single_threaded():  # much of a fit is done by one thread in any case
-        blas.each(add, sorted(counts, reverse=True))
-    return [points[count] for count in counts]
+        blas.each(add, every[::-1])
+    return [*(points[parts] for parts in every), measures.point(count, whole.linear, kept)]

@@ -1,0 +1,180 @@
+"""The two maps that pairs tell: ridge and Procrustes, of few pairs by their rows and of many by sums over them.
+
+All is in the precision of what is given. What takes long is made when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vexarrow.adapt.axes import Axes, apart, polar
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vexarrow.adapt.sums import Sums
+
+    Matrix = NDArray[Any]
+
+
+class Maps(ABC):
+    """The maps [d_in, d_out] from rows X less `source_mean` to rows Y less `target_mean`.
+
+    `count`: how many pairs. `cross`: X'Y. `spread`: the sum of squares of X. `few`: no more pairs than d_in, so that
+    directions are left in which no two of them differ.
+    """
+
+    few: bool
+
+    def __init__(self, count: int, means: tuple[Matrix, Matrix], cross: Matrix, spread: float) -> None:
+        self.count, self.cross, self.spread = count, cross, spread
+        self.source_mean, self.target_mean = means
+
+    def floor(self, penalty: float) -> float:
+        """What ridge adds to each eigenvalue of X'X. The penalty is a part of their mean."""
+        return penalty * self.spread / len(self.cross)
+
+    @cached_property
+    @abstractmethod
+    def axes(self) -> Axes:
+        """The principal axes of X."""
+
+    @cached_property
+    def along(self) -> Matrix:
+        """V'X'Y: `cross` along the axes."""
+        along: Matrix = self.axes.vectors.T @ self.cross
+        return along
+
+    @abstractmethod
+    def ridge(self, penalty: float) -> Matrix:
+        """The ridge map: (X'X + floor)^-1 X'Y."""
+
+    @cached_property
+    @abstractmethod
+    def turn(self) -> Matrix:
+        """The Procrustes map: as X turns to Y best, and as long as fits best."""
+
+    @cached_property
+    def beside(self) -> Matrix:
+        """What the Procrustes map may do with directions in which no two pairs differ: keep lengths and angles, and go
+        where no pair goes."""
+        return np.zeros_like(self.cross)
+
+    @abstractmethod
+    def whitening(self, penalty: float) -> Matrix:
+        """A factor [d_in, d_in] of (X'X + floor)^-1. It sees directions in which no pair differs: vectors of another
+        kind lie there, and nothing that was learnt holds for them."""
+
+    @abstractmethod
+    def steps(self, *, left_out: bool, turned: bool) -> list[Callable[[], object]]:
+        """What takes long of all that is asked of ridge judged by pairs that are `left_out`, and of the Procrustes map:
+        these calls may be made at the same time."""
+
+    def part(self, name: str | float, penalty: float) -> Matrix:
+        """A part of a blend: "turn", "beside", or the ridge map with such a part of the penalty."""
+        if isinstance(name, float):
+            return self.ridge(name * penalty)
+        part: Matrix = getattr(self, name)
+        return part
+
+
+class FewMaps(Maps):
+    """Those of rows x [n, d_in] and y [n, d_out], with at most d_in + 1 axes between them."""
+
+    few = True
+
+    def __init__(self, x: Matrix, y: Matrix) -> None:
+        means = x.mean(0), y.mean(0)
+        self._centred = x - means[0]
+        super().__init__(len(x), means, self._centred.T @ (y - means[1]), float(np.vdot(self._centred, self._centred)))
+
+    @cached_property
+    def axes(self) -> Axes:
+        """The principal axes of X."""
+        return Axes.of(self._centred)
+
+    def ridge(self, penalty: float) -> Matrix:
+        """The ridge map."""
+        weight: Matrix = self.axes.vectors @ (self.along / (self.axes.values + self.floor(penalty))[:, None])
+        return weight
+
+    @cached_property
+    def turn(self) -> Matrix:
+        """The Procrustes map."""
+        turned, length = self._turned
+        turn: Matrix = self.axes.vectors @ (length * turned)
+        return turn
+
+    @cached_property
+    def beside(self) -> Matrix:
+        """What it may do with directions in which no two pairs differ."""
+        turned, length = self._turned
+        free = min(self.cross.shape) - len(turned)
+        beside: Matrix = (length * apart(self.axes.vectors, free)) @ apart(turned.T, free).T
+        return beside
+
+    @cached_property
+    def _turned(self) -> tuple[Matrix, float]:
+        turned, total = polar(self.along)
+        return turned, total / self.spread
+
+    def whitening(self, penalty: float) -> Matrix:
+        """What leverage is measured with."""
+        floor = self.floor(penalty)
+        inside, outside = 1 / np.sqrt(self.axes.values + floor), 1 / np.sqrt(floor)
+        whole: Matrix = (self.axes.vectors * (inside - outside)) @ self.axes.vectors.T
+        whole[np.diag_indices_from(whole)] += outside
+        return whole
+
+    def steps(self, *, left_out: bool, turned: bool) -> list[Callable[[], object]]:
+        """What takes long."""
+        return [lambda: self._turned if turned else self.axes]
+
+
+class ManyMaps(Maps):
+    """Those of sums over more pairs than d_in."""
+
+    few = False
+
+    def __init__(self, sums: Sums, kind: type[np.floating[Any]] = np.float64) -> None:
+        gram, cross = (side.astype(kind, copy=False) for side in sums.centred())
+        means = (sums.x / sums.count).astype(kind), (sums.y / sums.count).astype(kind)
+        super().__init__(sums.count, means, cross, float(np.trace(gram)))
+        self._gram = gram
+
+    @cached_property
+    def axes(self) -> Axes:
+        """The principal axes of X."""
+        return Axes.of_gram(self._gram)
+
+    def ridge(self, penalty: float) -> Matrix:
+        """The ridge map."""
+        # Twice as fast as to solve for all columns, and the penalty keeps the inverse small.
+        weight: Matrix = np.linalg.inv(self._raised(penalty)) @ self.cross
+        return weight
+
+    @cached_property
+    def turn(self) -> Matrix:
+        """The Procrustes map."""
+        turned, total = polar(self.cross)
+        turned *= total / self.spread
+        return turned
+
+    def whitening(self, penalty: float) -> Matrix:
+        """What leverage is measured with."""
+        factor: Matrix = np.linalg.inv(np.linalg.cholesky(self._raised(penalty))).T
+        return factor
+
+    def _raised(self, penalty: float) -> Matrix:
+        raised = self._gram.copy()
+        raised[np.diag_indices_from(raised)] += self.floor(penalty)
+        return raised
+
+    def steps(self, *, left_out: bool, turned: bool) -> list[Callable[[], object]]:
+        """What takes long."""
+        return [*([lambda: self.turn] if turned else []), *([lambda: self.axes] if left_out else [])]
