@@ -141,9 +141,10 @@ def fresh(table: str, *command: str) -> None:
 
 
 def ours(path: str, table: str) -> None:
-    from vexarrow.process import settle
+    from vexarrow.process import settle, without_arithmetic
 
     settle()
+    without_arithmetic()
     from vexarrow import copy
 
     for _ in range(TIMES):
@@ -219,9 +220,10 @@ def outed(path: str, table: str) -> None:
 def drained(path: str, table: str) -> None:
     from functools import partial
 
-    from vexarrow.process import settle
+    from vexarrow.process import settle, without_arithmetic
 
     settle()
+    without_arithmetic()
     from vexarrow.engine import page_rows
     from vexarrow.places import SOURCE, resolve
     from vexarrow.readahead import read_ahead

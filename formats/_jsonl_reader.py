@@ -154,7 +154,8 @@ class Shared:
 
     def pieces(self, start: int, first: int) -> Iterator[Piece]:
         """Every block from an offset on, with its batch if it could be read in bulk."""
-        with LineFile(self._path) as file:
+        # Answers are waited for by a thread of their own: the blocks that are read here go on meanwhile.
+        with LineFile(self._path) as file, ThreadPoolExecutor(1, "vex-answers") as self._answers:
             companion = helper(READING, self._path)
             try:
                 for begun in self._ahead(file, start, companion):
@@ -179,7 +180,7 @@ class Shared:
         if companion is not None and companion.free and start > 0 and not self._readers.hopeless:
             try:
                 companion.ask(f"{start} {end}")
-                return _Begun(start, end, [], self._background.submit(_received, companion))
+                return _Begun(start, end, [], self._answers.submit(_received, companion))
             except OSError:
                 pass  # it has ended: the lines are read here
         lines = self._lines(file, start, end)
