@@ -20,6 +20,7 @@ from ._protobuf import classes, sized, varint, varint_at
 
 PACKAGE = "vexarrow.pinecone"
 _DOUBLE = struct.Struct("<d")
+_pack = _DOUBLE.pack
 _SHORT = 64
 _FIRST = itemgetter(0)
 _MESSAGES = {
@@ -72,24 +73,41 @@ def struct_bytes(values: Mapping[str, Any]) -> bytes:
     """A JSON object as a Struct."""
     out: list[bytes] = []
     for key, member in values.items():
-        name = _key(key)
-        if member.__class__ is str:
+        kind = member.__class__
+        if kind is str:
             text = member.encode()
-            size, inner = len(text), len(text) + len(name) + 4
-            if inner < 0x80:  # all lengths take one byte
-                out.append(b"\x0a%c%b\x12%c\x1a%c%b" % (inner, name, size + 2, size, text))
+            heads = _heads(key)
+            if len(text) < len(heads):
+                out += (heads[len(text)], text)
                 continue
             body = sized(b"\x1a", text)
+        elif kind is float or kind is int:
+            out += (_number_head(key), _pack(member))
+            continue
         else:
             body = _value(member)
-        length = varint(len(body))
-        out += (b"\x0a", varint(len(name) + 1 + len(length) + len(body)), name, b"\x12", length, body)
+        out.append(sized(b"\x0a", _name(key) + sized(b"\x12", body)))
     return b"".join(out)
 
 
 @lru_cache(4096)
-def _key(key: str) -> bytes:
+def _name(key: str) -> bytes:
     return sized(b"\x0a", key.encode())
+
+
+@lru_cache(512)
+def _heads(key: str) -> list[bytes]:
+    """What stands before a text in an entry of a key, by the length of the text, as long as all lengths take a byte."""
+    name = _name(key)
+    most = 0x80 - len(name) - 4
+    return [b"\x0a%c%b\x12%c\x1a%c" % (size + len(name) + 4, name, size + 2, size) for size in range(most)]
+
+
+@lru_cache(4096)
+def _number_head(key: str) -> bytes:
+    """What stands before the eight bytes of a number in an entry of a key."""
+    name = _name(key)
+    return b"\x0a" + varint(len(name) + 11) + name + b"\x12\x09\x11"
 
 
 def _value(value: Any) -> bytes:
@@ -99,7 +117,7 @@ def _value(value: Any) -> bytes:
     if kind is bool:
         return b"\x20\x01" if value else b"\x20\x00"
     if kind is int or kind is float:
-        return b"\x11" + _DOUBLE.pack(value)
+        return b"\x11" + _pack(value)
     if value is None:
         return b"\x08\x00"
     if kind is dict:

@@ -26,6 +26,7 @@ STORE = "pinecone"
 MOST_METADATA = 40_960
 _EXACT = 1 << 53
 _FIELDS = {"text": "text", "model": "model", "created_at": "created_at"}
+_PLAIN = frozenset({str, bool, float})
 _MISSING = object()
 
 
@@ -59,12 +60,12 @@ class Form:
 def form_of(index: Index) -> Form:
     """The form of an index."""
     if not index.documents:
-        return Form(Shape(holds, _FIELDS, whole_floats=True))
+        return Form(Shape(holds, _FIELDS, whole_floats=True, plain=_PLAIN))
     vectors = {name for name, kind in index.fields.items() if kind.endswith("_vector")}
     typed = {name: kind for name, kind in index.fields.items() if name not in vectors}
     names = {**_FIELDS, "text": _text_field(index)}
     reserved = frozenset(vectors | {"vex__", "id__", "_id"})
-    return Form(Shape(holds, names, whole_floats=True, reserved=reserved), "vex__", "id__", typed, "$_")
+    return Form(Shape(holds, names, whole_floats=True, reserved=reserved, plain=_PLAIN), "vex__", "id__", typed, "$_")
 
 
 def _text_field(index: Index) -> str:
@@ -95,26 +96,25 @@ def addressed(
     spaces = batch.column("namespace").to_pylist()
     used = {space: to_namespace(space) if fixed is None else fixed for space in dict.fromkeys(spaces)}
     kept = {space for space, name in used.items() if (name or None) != space}
-    ids, metadata = [], pack(batch, form.shape)
+    ids, metadata = [to_id(one) for one in originals], pack(batch, form.shape)
+    allowed: set[str] = set()
     for row, payload in enumerate(metadata):
-        original, space = originals[row], spaces[row]
-        identity = to_id(original)
-        ids.append(identity)
         note = dict(notes[row] or {}) if notes is not None else {}
-        if space in kept:
-            note["namespace"] = space
-        _unbarred(payload, form, note)
+        if spaces[row] in kept:
+            note["namespace"] = spaces[row]
+        if not payload.keys() <= allowed:
+            _unbarred(payload, form, note)
+            if not form.typed:
+                allowed.update(payload)
         hidden = payload.pop(HIDDEN, None)
-        payload[form.hidden] = _joined(hidden, note)
-        if identity != original:
-            payload[form.original] = original
+        payload[form.hidden] = _joined(hidden, note) if note else hidden or "{}"
+        if ids[row] != originals[row]:
+            payload[form.original] = originals[row]
     return Addressed(ids, [used[space] for space in spaces], metadata)
 
 
 def _joined(hidden: str | None, note: Payload) -> str:
     """A JSON object with more members."""
-    if not note:
-        return hidden or "{}"
     if hidden == "{}":
         hidden = None
     if "metadata" in note and hidden is not None:

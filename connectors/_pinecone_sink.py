@@ -124,9 +124,10 @@ class PineconeSink:
         rejects = _once(rejects + _too_large(to, as_sent, opened) + _too_many(column))
         gone = {reject.row for reject in rejects}
         rows = [row for row in range(batch.num_rows) if row not in gone]
-        last = last_of_each([f"{len(to.namespaces[row])}:{to.namespaces[row]}{to.ids[row]}" for row in rows])
+        keys = list(zip(to.namespaces, to.ids, strict=True))
+        last = last_of_each([keys[row] for row in rows])
         rows = rows if last is None else [rows[at] for at in last]
-        return Prepared(to, as_sent.texts, sorted(rows, key=lambda row: to.namespaces[row]), rejects)
+        return Prepared(to, as_sent.texts, sorted(rows, key=to.namespaces.__getitem__), rejects)
 
     def _sparse(self, batch: pa.RecordBatch, opened: Opened) -> str | None:
         """The further column that the index holds. Raises Unsupported for any other."""

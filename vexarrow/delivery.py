@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 from vexarrow.errors import Refused
 from vexarrow.patience import Requests
@@ -36,7 +36,7 @@ def _error(send: Callable[[Rows], None], part: Rows) -> Refused | None:
     return None
 
 
-def last_of_each(ids: Sequence[str]) -> list[int] | None:
+def last_of_each(ids: Sequence[Hashable]) -> list[int] | None:
     """The rows of a batch of which no later row has the id, None for all: what is left when later records replace
     earlier ones. Requests of a batch run in no order, so that an id may be in one of them only."""
     last = {identity: row for row, identity in enumerate(ids)}

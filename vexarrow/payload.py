@@ -58,7 +58,8 @@ Payload = dict[str, Any]
 class Shape:
     """How a store holds key-value metadata.
 
-    `holds`: whether a value, as orjson reads it, comes back exactly as it was. `names`: the keys of text, namespace,
+    `holds`: whether a value, as orjson reads it, comes back exactly as it was. `plain`: classes all of whose values do,
+    which are not asked about. `names`: the keys of text, namespace,
     model and created_at; a field that the store keeps elsewhere is left out. `whole_floats`: all numbers are floats.
     `reserved`: further keys that members of the metadata may not have.
     """
@@ -67,6 +68,7 @@ class Shape:
     names: Mapping[str, str] = field(default_factory=lambda: dict(FIELDS))
     whole_floats: bool = False
     reserved: frozenset[str] = frozenset()
+    plain: frozenset[type] = frozenset()
 
 
 def is_json(value: Any) -> bool:
@@ -79,43 +81,57 @@ def is_json(value: Any) -> bool:
 
 def pack(batch: pa.RecordBatch, shape: Shape) -> list[Payload]:
     """The payload of every record: all of it but id and vectors, which the store has places for."""
-    columns = {
-        name: records.storage(batch.column(name)).to_pylist() for name in (*_TEXTS, "metadata", "extra", "score")
-    }
-    columns |= {name: batch.column(name).to_pylist() for name in _HIDDEN_TEXTS}
-    columns["created_at"] = timestamps.texts(batch.column("created_at"))
+    payloads: list[Payload] = [{} for _ in range(batch.num_rows)]
+    hidden: list[Payload] = [{} for _ in payloads]
     taken = {HIDDEN, ORIGINAL_ID, *shape.names.values(), *shape.reserved}
-    names = list(columns)
-    return [_packed(dict(zip(names, row, strict=True)), shape, taken) for row in zip(*columns.values(), strict=True)]
-
-
-def _packed(record: dict[str, Any], shape: Shape, taken: set[str]) -> Payload:
-    payload: Payload = {}
-    hidden: dict[str, Any] = {}
-    if record["metadata"] is not None:
-        _members(record["metadata"], shape, taken, payload, hidden)
+    for row, text in enumerate(_texts(batch, "metadata")):
+        if text is not None:
+            _members(text, shape, taken, payloads[row], hidden[row])
     for name, key in shape.names.items():
-        value = record[name]
+        _put_field(name, key, _texts(batch, name), payloads, hidden)
+    for name in (*_HIDDEN_TEXTS, "extra", "score"):
+        _hide(name, _texts(batch, name), hidden)
+    texts = batch.column("text").is_valid().to_pylist()
+    for payload, hid, there in zip(payloads, hidden, texts, strict=True):
+        if hid or _looks_foreign(payload, text=there):
+            payload[HIDDEN] = orjson.dumps(hid).decode()
+    return payloads
+
+
+def _texts(batch: pa.RecordBatch, name: str) -> list[Any]:
+    """The values of a column as JSON has them; none where all are null."""
+    column = batch.column(name)
+    if column.null_count == len(column):
+        return []
+    return timestamps.texts(column) if name == "created_at" else records.storage(column).to_pylist()
+
+
+def _put_field(
+    name: str, key: str, values: Sequence[Any], payloads: Sequence[Payload], hidden: Sequence[Payload]
+) -> None:
+    """A column that has a key of its own."""
+    for row, value in enumerate(values):
         if value is not None:
-            payload[key] = value
+            payloads[row][key] = value
             if value == "":
-                hidden.setdefault("empty", []).append(name)
-    for name, default in _HIDDEN_TEXTS.items():
-        if record[name] is not None and record[name] != default:
-            hidden[name] = record[name]
-    for name in ("extra", "score"):
-        if record[name] is not None:
-            hidden[name] = record[name]
-    if hidden or _looks_foreign(payload, record):
-        payload[HIDDEN] = orjson.dumps(hidden).decode()
-    return payload
+                hidden[row].setdefault("empty", []).append(name)
 
 
-def _looks_foreign(payload: Payload, record: dict[str, Any]) -> bool:
-    """Whether members of our metadata would be taken for the text or the metadata of another tool."""
+def _hide(name: str, values: Sequence[Any], hidden: Sequence[Payload]) -> None:
+    """A column that has no key; what is usual is not said."""
+    usual = (None, _HIDDEN_TEXTS.get(name))
+    if any(value not in usual for value in set(values)):
+        for row, value in enumerate(values):
+            if value not in usual:
+                hidden[row][name] = value
+
+
+def _looks_foreign(payload: Payload, *, text: bool) -> bool:
+    """Whether members of our metadata would be taken for the text or the metadata of another tool. `text`: whether the
+    record has one."""
     if "page_content" in payload or _NODE in payload:
         return True
-    return record["text"] is None and any(key in payload for key in TEXT_KEYS)
+    return not text and any(key in payload for key in TEXT_KEYS)
 
 
 def _members(text: str, shape: Shape, taken: set[str], payload: Payload, hidden: dict[str, Any]) -> None:
@@ -123,12 +139,14 @@ def _members(text: str, shape: Shape, taken: set[str], payload: Payload, hidden:
     if not exact:
         hidden["metadata_text"] = text
     others, floats = {}, []
+    plain, whole = shape.plain, shape.whole_floats
     for key, member in value.items():
-        if key in taken or not shape.holds(member):
+        kind = member.__class__
+        if key in taken or not (kind in plain or shape.holds(member)):
             others[key] = member
             continue
         payload[key] = member
-        if shape.whole_floats and member.__class__ is float and member.is_integer():
+        if whole and kind is float and member.is_integer():
             floats.append(key)
     if exact and (others or not value):
         hidden["metadata"] = others

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
+import orjson
 import pyarrow as pa
 import pytest
 
@@ -137,3 +138,15 @@ def test_sparse_vectors_go_over_grpc(emulator: Emulator) -> None:
         assert list(sink.load(sample)) == []
     assert facts(read(place), verbatim=False) == facts(sample, verbatim=False)
     assert set(emulator.over) == {"gRPC"}
+
+
+def test_metadata_of_every_length_come_back(emulator: Emulator, index: Index) -> None:
+    """Lengths of a text, of its key and of what holds them take one byte or more."""
+    metadata = [
+        orjson.dumps({"k" * length: "x" * (130 - length % 7), "n" * length: length, "b": ["y" * length, "ä"]}).decode()
+        for length in range(1, 135)
+    ]
+    sample = samples.batch({"id": [f"{row:03}" for row in range(134)], "metadata": metadata}, dim=2)
+    place = spot(emulator, index.name)
+    assert write(place, sample) == []
+    assert facts(read(place), verbatim=False) == facts(sample, verbatim=False)
