@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -106,7 +107,14 @@ def choose_blend(folds: Sequence[Fold], origin: Matrix, penalty: float, *, few: 
     if not folds:
         return Chosen(usual, 0.0)
     blends = BLENDS_OF_FEW if few else BLENDS
-    mapped = _pooled([fold.mapped(penalty, {one.shrink for one in blends}, beside=few) for fold in folds])
+    every: list[dict[Part, Matrix]] = [{} for _ in folds]
+
+    def add(at: int) -> None:
+        every[at] = folds[at].mapped(penalty, {one.shrink for one in blends}, beside=few)
+
+    with blas.single_threaded() if len(folds) > 1 else nullcontext():
+        blas.each(add, range(len(folds)))
+    mapped = _pooled(every)
     mapped["mean"] += origin.astype(np.float32)
     judge = _Judge(mapped, np.vstack([fold.y for fold in folds]))
     found = judge.found(blends)

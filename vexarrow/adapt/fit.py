@@ -145,7 +145,8 @@ class Lesson:
             maps: Maps = ManyMaps(reduce(add, [*self._summed(EVERY), self._sum(self._later)]))
         else:
             maps = FewMaps(self._x, self._rest)
-        self._decompose(self._steps([maps]))
+        if maps.few:
+            self._decompose(self._steps([maps]))
         penalty = self._near(maps, rows, known)
         return self._fit(maps, rows, penalty, known.chosen, known.loo_cosine, known.curve)
 
@@ -210,7 +211,13 @@ class Lesson:
         return Linear(self._prior.weight + weight, self._prior.bias + bias)
 
     def _fit(self, maps: Maps, rows: Rows, penalty: float, chosen: Chosen | None, cosine: float, curve: Curve) -> Fit:
-        whitening = maps.whitening(penalty)
+        found: dict[str, Matrix] = {}
+
+        def judge() -> None:
+            found["whitening"] = maps.whitening(penalty)
+            found["leverages"] = _leverages(self._x[rows] - maps.source_mean, found["whitening"])
+
+        self._decompose([*self._steps([maps]), judge])
         return Fit(
             linear=self._linear(maps, penalty, chosen),
             source_mean=self._origin[0] + maps.source_mean,
@@ -219,8 +226,7 @@ class Lesson:
             loo_cosine=cosine,
             curve=curve,
             chosen=chosen,
-            whitening=whitening,
-            leverages=_leverages(self._x[rows] - maps.source_mean, whitening),
+            **found,
         )
 
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
@@ -20,6 +19,31 @@ if TYPE_CHECKING:
     from vexarrow.adapt.sums import Sums
 
     Matrix = NDArray[Any]
+
+
+Value = TypeVar("Value")
+
+
+class lazy(Generic[Value]):  # noqa: N801 - as `property` is written
+    """A property that is made once. Unlike `functools.cached_property`, which in Python 3.11 lets no two threads make
+    that of two objects at the same time; two threads that ask for that of one object may both make it."""
+
+    def __init__(self, make: Callable[[Any], Value]) -> None:
+        self._make = make
+        self._name = make.__name__
+        self.__doc__ = make.__doc__
+        self.__isabstractmethod__ = getattr(make, "__isabstractmethod__", False)
+
+    @overload
+    def __get__(self, owner: None, kind: type) -> lazy[Value]: ...
+    @overload
+    def __get__(self, owner: object, kind: type) -> Value: ...
+    def __get__(self, owner: object | None, kind: type) -> Value | lazy[Value]:
+        """The value, which stands in the owner's way to this from then on."""
+        if owner is None:
+            return self
+        value = owner.__dict__[self._name] = self._make(owner)
+        return value
 
 
 class Maps(ABC):
@@ -39,12 +63,12 @@ class Maps(ABC):
         """What ridge adds to each eigenvalue of X'X. The penalty is a part of their mean."""
         return penalty * self.spread / len(self.cross)
 
-    @cached_property
+    @lazy
     @abstractmethod
     def axes(self) -> Axes:
         """The principal axes of X."""
 
-    @cached_property
+    @lazy
     def along(self) -> Matrix:
         """V'X'Y: `cross` along the axes."""
         along: Matrix = self.axes.vectors.T @ self.cross
@@ -54,12 +78,12 @@ class Maps(ABC):
     def ridge(self, penalty: float) -> Matrix:
         """The ridge map: (X'X + floor)^-1 X'Y."""
 
-    @cached_property
+    @lazy
     @abstractmethod
     def turn(self) -> Matrix:
         """The Procrustes map: as X turns to Y best, and as long as fits best."""
 
-    @cached_property
+    @lazy
     def beside(self) -> Matrix:
         """What the Procrustes map may do with directions in which no two pairs differ: keep lengths and angles, and go
         where no pair goes."""
@@ -93,7 +117,7 @@ class FewMaps(Maps):
         self._centred = x - means[0]
         super().__init__(len(x), means, self._centred.T @ (y - means[1]), float(np.vdot(self._centred, self._centred)))
 
-    @cached_property
+    @lazy
     def axes(self) -> Axes:
         """The principal axes of X."""
         return Axes.of(self._centred)
@@ -103,14 +127,14 @@ class FewMaps(Maps):
         weight: Matrix = self.axes.vectors @ (self.along / (self.axes.values + self.floor(penalty))[:, None])
         return weight
 
-    @cached_property
+    @lazy
     def turn(self) -> Matrix:
         """The Procrustes map."""
         turned, length = self._turned
         turn: Matrix = self.axes.vectors @ (length * turned)
         return turn
 
-    @cached_property
+    @lazy
     def beside(self) -> Matrix:
         """What it may do with directions in which no two pairs differ."""
         turned, length = self._turned
@@ -118,7 +142,7 @@ class FewMaps(Maps):
         beside: Matrix = (length * apart(self.axes.vectors, free)) @ apart(turned.T, free).T
         return beside
 
-    @cached_property
+    @lazy
     def _turned(self) -> tuple[Matrix, float]:
         turned, total = polar(self.along)
         return turned, total / self.spread
@@ -147,7 +171,7 @@ class ManyMaps(Maps):
         super().__init__(sums.count, means, cross, float(np.trace(gram)))
         self._gram = gram
 
-    @cached_property
+    @lazy
     def axes(self) -> Axes:
         """The principal axes of X."""
         return Axes.of_gram(self._gram)
@@ -158,7 +182,7 @@ class ManyMaps(Maps):
         weight: Matrix = np.linalg.inv(self._raised(penalty)) @ self.cross
         return weight
 
-    @cached_property
+    @lazy
     def turn(self) -> Matrix:
         """The Procrustes map."""
         turned, total = polar(self.cross)

@@ -50,6 +50,17 @@ class Pairs:
             digest.update(np.ascontiguousarray(side, "<f4").data)
         return digest.hexdigest()
 
+    def split(self, held_out: int, seed: int) -> tuple[Pairs, Pairs]:
+        """Pairs to train with, and `held_out` others chosen by chance, the same for the same seed."""
+        now, later = drawn(len(self), held_out, seed)
+        return self[now], self[later]
+
+
+def drawn(count: int, held_out: int, seed: int) -> tuple[Rows, Rows]:
+    """Of `count` rows `held_out` chosen by chance, after the others; the same for the same seed."""
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
 
 def pairs_of(source: Any, target: Any, ids: Sequence[str] | None = None) -> Pairs:
     """Pairs of two matrices, numpy arrays or Arrow vector columns. Raises SchemaError when they do not belong together

@@ -14,7 +14,7 @@ from vexarrow.adapt.fit import PARTS, Fit, Lesson, Linear
 from vexarrow.adapt.gate import FEWEST_PAIRS, Verdict, judge
 from vexarrow.adapt.local_fit import better, check_groups, corrected
 from vexarrow.adapt.model import ModelCard
-from vexarrow.adapt.pairs import Pairs, clean, pairs_of, unit_rows
+from vexarrow.adapt.pairs import Pairs, clean, drawn, pairs_of, unit_rows
 from vexarrow.adapt.projection import Familiarity, Projection, card
 from vexarrow.adapt.report import Point, Report
 from vexarrow.errors import SchemaError, Unfit, UsageError
@@ -173,9 +173,7 @@ def _split(
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The rows of pairs to train with, and of those to measure on."""
     if held_out is None or isinstance(held_out, int):
-        count = _held_out(len(pairs), held_out)
-        order = np.random.default_rng(seed).permutation(len(pairs))
-        return np.sort(order[count:]), np.sort(order[:count])
+        return drawn(len(pairs), _held_out(len(pairs), held_out), seed)
     # The pairs are named by their number among all that were given, some of which may have been left out since.
     mask = np.asarray(held_out, bool)[np.array(pairs.ids, np.intp)]
     _held_out(len(pairs), int(mask.sum()))
