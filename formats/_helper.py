@@ -87,7 +87,12 @@ class Helper:
         """Whether it can be asked: it has started, and a slot is free."""
         answers: Any = self._process.stdout
         self._started = self._started or bool(select.select([answers], [], [], 0)[0])
-        return self._started and not self._ended and self._asked - self._answered < SLOTS
+        return self._started and not self._ended and self.waiting < SLOTS
+
+    @property
+    def waiting(self) -> int:
+        """How many answers have not been taken."""
+        return self._asked - self._answered
 
     def ask(self, words: str, batch: pa.RecordBatch | None = None) -> None:
         """Ask for something, about a batch or not. Raises OSError when the process has ended."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 PART = "part-00000.vmig.jsonl"
 _REST_BYTES = 512
+# What the second process is asked for at a time: one batch that it works on and one that it finds when that is done.
+# With more, this one would wait for it at the end of each batch, and hardly encode any itself.
+_ASKED = 2
 
 
 @contextmanager
@@ -82,7 +85,7 @@ class JsonlSink:
         """Encode a batch here or have it encoded, whichever is sooner, and let it be written after those before it."""
         while len(self._pending) > SLOTS:
             self._wait()
-        if self._helper is not None and self._helper.free:
+        if self._helper is not None and self._helper.free and self._helper.waiting < _ASKED:
             try:
                 self._helper.ask("digest" if self.digests else "lines", batch)
                 self._pending.append(self._background.submit(self._write_answer, self._helper, batch))
