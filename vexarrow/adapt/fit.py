@@ -145,10 +145,12 @@ class Lesson:
             maps: Maps = ManyMaps(reduce(add, [*self._summed(EVERY), self._sum(self._later)]))
         else:
             maps = FewMaps(self._x, self._rest)
-        if maps.few:
-            self._decompose(self._steps([maps]))
+        steps = self._steps([maps])
+        if maps.few:  # else the penalty is known, and nothing has to wait
+            self._decompose(steps)
+            steps = []
         penalty = self._near(maps, rows, known)
-        return self._fit(maps, rows, penalty, known.chosen, known.loo_cosine, known.curve)
+        return self._fit(maps, rows, penalty, known.chosen, known.loo_cosine, known.curve, steps)
 
     def _rows(self, parts: Parts) -> Rows:
         return np.sort(np.concatenate([self._parts[part] for part in parts]))
@@ -185,6 +187,9 @@ class Lesson:
 
     def _decompose(self, steps: Sequence[Step]) -> None:
         """What takes most of the time, side by side: one thread does much of a decomposition in any case."""
+        if len(steps) == 1:
+            steps[0]()
+            return
         with blas.single_threaded():
             blas.each(lambda step: step(), steps)
 
@@ -201,6 +206,10 @@ class Lesson:
         """The best penalty near a known one: few pairs take another one than more of them do."""
         return self._best(maps, rows, known.penalty)[0] if maps.few else known.penalty
 
+    def _target_mean(self, maps: Maps, rows: Rows) -> Matrix:
+        mean: Matrix = self._origin[1] + maps.target_mean if self._prior is None else self._y[rows].mean(0)
+        return mean
+
     def _linear(self, maps: Maps, penalty: float, chosen: Chosen | None) -> Linear:
         """The map of a penalty and a blend, on top of the prior if there is one."""
         source_mean, target_mean = self._origin[0] + maps.source_mean, self._origin[1] + maps.target_mean
@@ -210,18 +219,28 @@ class Lesson:
             return Linear(weight, bias)
         return Linear(self._prior.weight + weight, self._prior.bias + bias)
 
-    def _fit(self, maps: Maps, rows: Rows, penalty: float, chosen: Chosen | None, cosine: float, curve: Curve) -> Fit:
+    def _fit(
+        self,
+        maps: Maps,
+        rows: Rows,
+        penalty: float,
+        chosen: Chosen | None,
+        cosine: float,
+        curve: Curve,
+        steps: Sequence[Step] = (),
+    ) -> Fit:
+        """A fit whose map is made of what is there, or of what these steps make meanwhile."""
         found: dict[str, Matrix] = {}
 
         def judge() -> None:
             found["whitening"] = maps.whitening(penalty)
-            found["leverages"] = _leverages(self._x[rows] - maps.source_mean, found["whitening"])
+            found["leverages"] = _leverages(self._x[rows], maps.source_mean, found["whitening"])
 
-        self._decompose([*self._steps([maps]), judge])
+        self._decompose([*steps, judge])
         return Fit(
             linear=self._linear(maps, penalty, chosen),
             source_mean=self._origin[0] + maps.source_mean,
-            target_mean=self._y[rows].mean(0),
+            target_mean=self._target_mean(maps, rows),
             penalty=penalty,
             loo_cosine=cosine,
             curve=curve,
@@ -241,9 +260,10 @@ def _folds(count: int) -> dict[int, Parts]:
     return {part: EVERY[:part] + EVERY[part + 1 :] for part in EVERY[:parts]}
 
 
-def _leverages(centred: Matrix, whitening: Matrix) -> Matrix:
+def _leverages(x: Matrix, mean: Matrix, whitening: Matrix) -> Matrix:
     """That of each row, seen from the others: its own part in the fit would make it look nearer than a new row."""
-    along = centred.astype(np.float32) @ whitening.astype(np.float32)
-    leverages = np.einsum("ij,ij->i", along, along, dtype=np.float64) + 1 / len(centred)
+    x, mean, whitening = (part.astype(np.float32, copy=False) for part in (x, mean, whitening))
+    along = (x - mean) @ whitening
+    leverages = np.einsum("ij,ij->i", along, along, dtype=np.float64) + 1 / len(x)
     seen: Matrix = leverages / np.maximum(1 - leverages, 1e-6)
     return seen
