@@ -25,7 +25,7 @@ _SUSPECT = r"\\u0000|\\u[dD]|-0[^0-9.]|-0\.0*[^0-9]|[0-9][eE][-+]?[0-9]+\s*[,}\]
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _MINUS_ZERO = re.compile(r"-0(?:\.0+)?(?:[eE][-+]?[0-9]+)?(?![0-9.eE])")
 _EXPONENT = re.compile(r"[0-9]+(?:\.([0-9]+))?[eE]([-+]?[0-9]+)")
-_QUOTE, _BACKSLASH, _SPACE = (ord(one) for one in '"\\ ')
+_QUOTE, _BACKSLASH, _SPACE, _COLON, _COMMA = (ord(one) for one in '"\\ :,')
 
 
 def inexact(column: pa.Array) -> tuple[list[int], list[int]]:
@@ -111,7 +111,7 @@ _LOADS = json.JSONDecoder(
 def compact(column: pa.Array) -> pa.Array:
     """The texts that jsonb gives, without the spaces that it puts between members.
 
-    A space outside of a string is one after an even number of quotes, not counting those behind a backslash.
+    Such a space comes after a comma or a colon and an even number of quotes, not counting those behind a backslash.
     """
     if column.null_count == len(column):
         return column
@@ -121,15 +121,16 @@ def compact(column: pa.Array) -> pa.Array:
     quotes = data == _QUOTE
     if (data == _BACKSLASH).any():
         quotes &= ~_escaped(data)
+    spaces = np.flatnonzero(data == _SPACE)
+    before = data[spaces - 1]
+    spaces = spaces[(before == _COLON) | (before == _COMMA)]
     # Every text has an even number of quotes, so that counting can go on from one to the next.
-    outside = np.bitwise_xor.accumulate(quotes.view(np.uint8)) == 0
-    gone = (data == _SPACE) & outside
-    before = np.concatenate([[0], np.cumsum(gone, dtype=np.int32)])
-    shorter = (ends - ends[0]) - before[ends - ends[0]]
-    kept = pa.py_buffer(data[~gone])
-    return pa.Array.from_buffers(
-        pa.string(), len(column), [_validity(column), pa.py_buffer(shorter.astype(np.int32)), kept]
-    )
+    gone = spaces[np.searchsorted(np.flatnonzero(quotes), spaces) % 2 == 0]
+    kept = np.ones(len(data), np.bool_)
+    kept[gone] = False
+    shorter = (ends - ends[0]) - np.searchsorted(gone, ends - ends[0])
+    bounds, texts = pa.py_buffer(shorter.astype(np.int32)), pa.py_buffer(data[kept])
+    return pa.Array.from_buffers(pa.string(), len(column), [_validity(column), bounds, texts])
 
 
 def _escaped(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
