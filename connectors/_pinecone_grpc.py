@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,13 +27,14 @@ from vexarrow.errors import (
 from vexarrow.location import HIDDEN, redact
 
 from ._pinecone_api import MOST_LISTED, VERSION, TooLong, with_scheme
-from ._pinecone_messages import messages, namespace_bytes, struct_bytes
+from ._pinecone_messages import namespace_bytes, struct_bytes
 from ._pinecone_schema import Json
-from ._protobuf import sized, varint
+from ._protobuf import fields, sized, varint
 
 _SERVICE = "VectorService"
 _SHOWN = 300
 _PROBE_SECONDS = 10.0
+_STATS = {2: "dimension", 5: "metric", 6: "vectorType"}  # of DescribeIndexStatsResponse
 _TRANSIENT = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED", "INTERNAL", "UNKNOWN", "DATA_LOSS"})
 _REFUSED = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "ALREADY_EXISTS"})
 # Of a message, not of a rate: it would be refused every time.
@@ -86,8 +88,12 @@ class Calls:
     def _channel(self) -> Any:
         try:
             import grpc
+
+            found = find_spec("google.protobuf")  # which only reading needs to load
         except ImportError:
-            raise MissingDependency("pinecone over gRPC needs grpcio: pip install 'vexarrow[pinecone]'") from None
+            found = None
+        if found is None:
+            raise MissingDependency("pinecone over gRPC needs grpcio and protobuf: pip install 'vexarrow[pinecone]'")
         if self._secure:
             return grpc.secure_channel(self._target, grpc.ssl_channel_credentials(), _OPTIONS)
         return grpc.insecure_channel(self._target, _OPTIONS)
@@ -158,19 +164,6 @@ class GrpcVectors:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
 
-    def _read(self, call: str, answer: str, request: bytes) -> Any:
-        try:
-            kind = messages()[answer]
-        except ImportError:
-            raise MissingDependency("pinecone over gRPC needs protobuf: pip install 'vexarrow[pinecone]'") from None
-        data = self._calls.call(call, request)
-        from google.protobuf.message import DecodeError
-
-        try:
-            return kind.FromString(data)
-        except DecodeError:
-            raise DataError(f"{self._calls}: {call}: an answer that cannot be read") from None
-
     def listed(
         self, namespace: str, prefix: str, token: str | None, limit: int = MOST_LISTED
     ) -> tuple[list[str], str | None]:
@@ -178,8 +171,8 @@ class GrpcVectors:
         asked = {b"\x0a": prefix, b"\x1a": token, b"\x22": namespace}
         request = b"\x10" + varint(limit)
         request += b"".join(sized(tag, value.encode()) for tag, value in asked.items() if value)
-        answer = self._read("List", "Listed", request)
-        return [one.id for one in answer.vectors], answer.pagination.next or None
+        found, token = self._page("List", request)
+        return [_of(one).get(1, b"").decode() for one in found], token or None
 
     def fetched(self, namespace: str, ids: Sequence[str]) -> bytes:
         """See Data."""
@@ -217,20 +210,44 @@ class GrpcVectors:
 
     def stats(self) -> Json:
         """See Data."""
-        told = self._read("DescribeIndexStats", "Stats", b"")
-        counts = {one.key: {"vectorCount": one.value.count} for one in told.namespaces}
-        return {
-            "dimension": told.dimension or None,
-            "metric": told.metric or None,
-            "vectorType": told.kind or None,
-            "namespaces": counts,
-        }
+        told: Json = {"dimension": None, "metric": None, "vectorType": None, "namespaces": {}}
+        for number, value in self._fields("DescribeIndexStats", b""):
+            if number == 1:
+                entry = _of(value)
+                count = _of(entry.get(2, b"")).get(1, 0)
+                told["namespaces"][entry.get(1, b"").decode()] = {"vectorCount": count}
+            elif number in _STATS:
+                told[_STATS[number]] = value.decode() if isinstance(value, bytes) else value
+        return told
 
     def spaces(self, token: str) -> tuple[dict[str, int], str]:
         """See Data."""
         request = (sized(b"\x0a", token.encode()) if token else b"") + b"\x10" + varint(100)
         try:
-            told = self._read("ListNamespaces", "SpacesListed", request)
+            found, following = self._page("ListNamespaces", request)
         except NoGrpc as error:
             raise Unsupported(str(error)) from None
-        return {one.name: one.count for one in told.namespaces}, told.pagination.next
+        spaces = [_of(one) for one in found]
+        return {one.get(1, b"").decode(): one.get(2, 0) for one in spaces}, following
+
+    # -- small answers --------------------------------------------------------------------------------------
+
+    def _fields(self, call: str, request: bytes) -> list[tuple[int, Any]]:
+        try:
+            return list(fields(self._calls.call(call, request)))
+        except ValueError as error:
+            raise DataError(f"{self._calls}: {call}: an answer that cannot be read: {error}") from None
+
+    def _page(self, call: str, request: bytes) -> tuple[list[bytes], str]:
+        """The items of an answer that comes in pages, and the token of the next one: its first two fields."""
+        told = self._fields(call, request)
+        token = next((_of(value).get(1, b"") for number, value in told if number == 2), b"")
+        return [value for number, value in told if number == 1], token.decode()
+
+
+def _of(message: bytes) -> dict[int, Any]:
+    """The fields of a message by number; of one that is there twice the last counts. Raises DataError."""
+    try:
+        return dict(fields(message))
+    except ValueError as error:
+        raise DataError(f"an answer of Pinecone that cannot be read: {error}") from None

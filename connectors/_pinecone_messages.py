@@ -22,13 +22,10 @@ PACKAGE = "vexarrow.pinecone"
 _DOUBLE = struct.Struct("<d")
 _pack = _DOUBLE.pack
 _SHORT = 64
+_KEPT_SIZES = 512
 _FIRST = itemgetter(0)
 _MESSAGES = {
     "Pagination": "string next 1",
-    "Item": "string id 1",
-    "Listed": "*Item vectors 1, Pagination pagination 2",
-    "Space": "string name 1, uint64 count 2",
-    "SpacesListed": "*Space namespaces 1, Pagination pagination 2",
     "Sparse": "*bytes indices 1, *bytes values 2",
     "Struct": "*bytes fields 1",
     "Vector": "*bytes values 2, Struct metadata 3, Sparse sparse 4",
@@ -36,9 +33,6 @@ _MESSAGES = {
     "Fetched": "*Pair vectors 1, Pagination pagination 4",
     "Entry": "string key 1, bytes value 2",
     "List": "*bytes values 1",
-    "Count": "uint32 count 1",
-    "SpaceCount": "string key 1, Count value 2",
-    "Stats": "*SpaceCount namespaces 1, uint32 dimension 2, string metric 5, string kind 6",
     # As other writers may have packed numbers: one by one.
     "Floats": "*float values 2",
     "SparseNumbers": "*uint32 indices 1, *float values 2",
@@ -54,14 +48,22 @@ def messages() -> Mapping[str, Any]:
 # -- writing --------------------------------------------------------------------------------------------
 
 
-def vector_bytes(identity: str, values: bytes, metadata: bytes, sparse: bytes | None) -> bytes:
-    """A Vector in an UpsertRequest; joined they are the request, but for its namespace. `metadata`: of
-    `struct_bytes`."""
-    head = sized(b"\x0a", identity.encode()) + b"\x12" + varint(len(values))
-    inside = [head, values, sized(b"\x1a", metadata)]
-    if sparse is not None:
-        inside.append(sized(b"\x22", sparse))
-    return b"\x0a" + varint(sum(map(len, inside))) + b"".join(inside)
+def vectors_bytes(
+    ids: Sequence[str], values: memoryview, metadata: Sequence[bytes], sparse: Sequence[bytes | None] | None
+) -> list[bytes]:
+    """Each Vector of an UpsertRequest; joined they are the request, but for its namespace. `values`: the bytes of all
+    vectors, one after the other; `metadata`: of `struct_bytes`; `sparse`: indices and values as fields."""
+    size = len(values) // max(len(ids), 1)
+    head = b"\x12" + varint(size)
+    fixed = len(head) + size
+    found = []
+    for row, (identity, fields) in enumerate(zip(ids, metadata, strict=True)):
+        name, more = sized(b"\x0a", identity.encode()), sized(b"\x1a", fields)
+        if sparse is not None and (pair := sparse[row]) is not None:
+            more += sized(b"\x22", pair)
+        length = varint(len(name) + fixed + len(more))
+        found.append(b"".join((b"\x0a", length, name, head, values[row * size : (row + 1) * size], more)))
+    return found
 
 
 def namespace_bytes(namespace: str) -> bytes:
@@ -76,17 +78,15 @@ def struct_bytes(values: Mapping[str, Any]) -> bytes:
         kind = member.__class__
         if kind is str:
             text = member.encode()
-            heads = _heads(key)
-            if len(text) < len(heads):
-                out += (heads[len(text)], text)
-                continue
-            body = sized(b"\x1a", text)
+            heads, size = _heads(key), len(text)
+            head = heads.get(size) or _head(key, size)
+            if size < _KEPT_SIZES:
+                heads[size] = head
+            out += (head, text)
         elif kind is float or kind is int:
             out += (_number_head(key), _pack(member))
-            continue
         else:
-            body = _value(member)
-        out.append(sized(b"\x0a", _name(key) + sized(b"\x12", body)))
+            out.append(sized(b"\x0a", _name(key) + sized(b"\x12", _value(member))))
     return b"".join(out)
 
 
@@ -96,11 +96,16 @@ def _name(key: str) -> bytes:
 
 
 @lru_cache(512)
-def _heads(key: str) -> list[bytes]:
-    """What stands before a text in an entry of a key, by the length of the text, as long as all lengths take a byte."""
-    name = _name(key)
-    most = 0x80 - len(name) - 4
-    return [b"\x0a%c%b\x12%c\x1a%c" % (size + len(name) + 4, name, size + 2, size) for size in range(most)]
+def _heads(key: str) -> dict[int, bytes]:
+    """What `_head` has made for a key, by the size of the text."""
+    return {}
+
+
+def _head(key: str, size: int) -> bytes:
+    """What stands before a text of so many bytes in an entry of a key."""
+    name, text = _name(key), b"\x1a" + varint(size)
+    value = b"\x12" + varint(len(text) + size) + text
+    return b"\x0a" + varint(len(name) + len(value) + size) + name + value
 
 
 @lru_cache(4096)

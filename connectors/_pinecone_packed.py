@@ -11,7 +11,7 @@ import pyarrow as pa
 from vexarrow import records
 from vexarrow.errors import DataError
 
-from ._pinecone_messages import joined, messages, payload, struct_bytes, vector_bytes
+from ._pinecone_messages import joined, messages, payload, struct_bytes, vectors_bytes
 from ._pinecone_shape import Addressed
 from ._pinecone_wire import Answer, Json, Reader, Written
 from ._protobuf import from_varints, sized, varints
@@ -41,12 +41,8 @@ def sparse_messages(column: pa.Array | None) -> list[bytes | None] | None:
 def packed(batch: pa.RecordBatch, to: Addressed, column: pa.Array | None) -> Written:
     """Every record as a Vector. `column`: the sparse vectors."""
     matrix = np.ascontiguousarray(records.matrix(batch.column("vector")), dtype="<f4")
-    sparse = sparse_messages(column) or [None] * len(matrix)
     metadata = [struct_bytes(one) for one in to.metadata]
-    found = [
-        vector_bytes(one, vector.tobytes(), fields, pair)
-        for one, vector, fields, pair in zip(to.ids, matrix, metadata, sparse, strict=True)
-    ]
+    found = vectors_bytes(to.ids, matrix.reshape(-1).view(np.uint8).data, metadata, sparse_messages(column))
     return Written(found, [_JSON_TO_MESSAGE * len(one) for one in metadata])
 
 

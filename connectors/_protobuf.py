@@ -7,7 +7,7 @@ may be declared as bytes, for the wire is the same, and so no vector becomes Pyt
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,6 +75,27 @@ def varint_at(body: bytes, at: int) -> tuple[int, int]:
         shift += 7
         at += 1
     return number | body[at] << shift, at + 1
+
+
+def fields(body: bytes) -> Iterator[tuple[int, Any]]:
+    """Number and value of each field of a message, for those that are too few to load protobuf for: integers, and
+    bytes for all else. Raises ValueError when it is cut off."""
+    at = 0
+    while at < len(body):
+        try:
+            tag, at = varint_at(body, at)
+            kind = tag & 7
+            if kind == 0:
+                value, at = varint_at(body, at)
+                yield tag >> 3, value
+                continue
+            size, at = varint_at(body, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
+        except (IndexError, KeyError):
+            raise ValueError("a message that is cut off") from None
+        if at + size > len(body):
+            raise ValueError("a message that is cut off")
+        yield tag >> 3, body[at : at + size]
+        at += size
 
 
 def from_varints(raw: bytes) -> NDArray[np.uint32]:
