@@ -128,6 +128,10 @@ def fetched(collection: str) -> None:
 def drained(collection: str) -> None:
     from functools import partial
 
+    from vexarrow import process
+
+    process.settle()  # as the command line does
+    process.without_arithmetic()
     from vexarrow.engine import page_rows
     from vexarrow.places import SOURCE, resolve
     from vexarrow.readahead import read_ahead

@@ -150,6 +150,7 @@ def drained(collection: str) -> None:
     from vexarrow import process
 
     process.settle()  # as the command line does
+    process.without_arithmetic()
 
     from vexarrow.engine import page_rows
     from vexarrow.places import SOURCE, resolve
