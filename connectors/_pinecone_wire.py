@@ -182,17 +182,16 @@ class Reader:
         there = [at for at, place in enumerate(places) if place.__class__ is int]
         if not there:
             return None
-        dim = len(owners[there[0]][places[there[0]]])
-        matrix = np.zeros((len(rows), dim), dtype=np.float32)
-        for at in there:
-            numbers = owners[at][places[at]]
-            if len(numbers) != dim:
-                raise DataError(f"{self._place}: vectors of {dim} and of {len(numbers)} dimensions")
-            matrix[at] = numbers
-        valid = None
-        if len(there) < len(rows):
-            valid = np.zeros(len(rows), dtype=bool)
-            valid[there] = True
+        found = [owners[at][places[at]] for at in there]
+        sizes = set(map(len, found))
+        if len(sizes) > 1:
+            raise DataError(f"{self._place}: vectors of {min(sizes)} and of {max(sizes)} dimensions")
+        given = np.concatenate(found, dtype=np.float32).reshape(len(there), sizes.pop())
+        if len(there) == len(rows):
+            return records.from_matrix(given)
+        matrix = np.zeros((len(rows), given.shape[1]), dtype=np.float32)
+        valid = np.zeros(len(rows), dtype=bool)
+        matrix[there], valid[there] = given, True
         return records.from_matrix(matrix, valid)
 
     def _sparse(self, row: Json, arrays: Sequence[Any]) -> tuple[Any, Any] | None:

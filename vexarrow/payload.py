@@ -49,6 +49,7 @@ TEXT_KEYS = ("text", "page_content", "document", "content", "chunk_text")
 _NODE = "_node_content"
 ANYWHERE = Found()
 _TEXTS = ("text", "namespace", "model")
+_INSIDE = frozenset({"metadata", "metadata_text", "floats", "empty"})
 _HIDDEN_TEXTS = {"source_store": None, "modality": "text", "vex_version": records.VMIG_VERSION}
 
 Payload = dict[str, Any]
@@ -171,9 +172,33 @@ def _read(text: str) -> tuple[dict[str, Any], bool]:
 def unpack(payloads: Sequence[Mapping[str, Any] | None], shape: Shape, found: Found = ANYWHERE) -> dict[str, list[Any]]:
     """The columns of records.build from payloads, but without `id` (see `original_ids`); `created_at` is in
     microseconds, and JSON columns are texts."""
-    rows = [_unpacked(dict(payload or {}), shape, found) for payload in payloads]
+    copies = [dict(payload or {}) for payload in payloads]
+    hidden = [_hidden(payload) for payload in copies]
+    ours = [payload for payload, hid in zip(copies, hidden, strict=True) if hid is not None]
+    moments = _moments(ours, shape.names.get("created_at"))
+    rows = [_unpacked(payload, hid, shape, found) for payload, hid in zip(copies, hidden, strict=True)]
+    if moments is not None:
+        mine = [row for row, hid in zip(rows, hidden, strict=True) if hid is not None]
+        for row, moment in zip(mine, moments, strict=True):
+            row.setdefault("created_at", moment)
     names = (*_TEXTS, "metadata", "created_at", "extra", "score", *_HIDDEN_TEXTS)
     return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _moments(payloads: Sequence[Payload], key: str | None) -> list[int | None] | None:
+    """Take `created_at` out of payloads of ours, all at once where they are alike; None where each has to be looked
+    at."""
+    if key is None:
+        return None
+    values = [payload.get(key) or None for payload in payloads]
+    try:
+        found: list[int | None] = timestamps.array(values).cast(pa.int64()).to_pylist()
+    except (ValueError, TypeError):
+        return None
+    for payload, value in zip(payloads, values, strict=True):
+        if value is not None:
+            del payload[key]
+    return found
 
 
 def original_ids(
@@ -189,22 +214,24 @@ def original_ids(
     ]
 
 
-def _unpacked(payload: Payload, shape: Shape, found: Found) -> dict[str, Any]:
-    hidden = _hidden(payload)
+def _unpacked(payload: Payload, hidden: Payload | None, shape: Shape, found: Found) -> dict[str, Any]:
     payload.pop(ORIGINAL_ID, None)
     row: dict[str, Any] = {"modality": "text", "vex_version": None}
     if hidden is None:
         _foreign(payload, row, found)
-    _fields(payload, row, shape, set((hidden or {}).get("empty", ())))
     hidden = hidden or {}
+    _fields(payload, row, shape, hidden.get("empty", ()))
     if shape.whole_floats:
-        floats = set(hidden.get("floats", ()))
-        payload = {key: _whole(value) if key not in floats else value for key, value in payload.items()}
+        floats = hidden.get("floats", ())
+        for key, value in payload.items():
+            if value.__class__ is float and value.is_integer() and key not in floats:
+                payload[key] = int(value)
     if "metadata_text" in hidden:
         row["metadata"] = hidden["metadata_text"]
     elif payload or "metadata" in hidden:
         row["metadata"] = orjson.dumps({**payload, **hidden.get("metadata", {})}).decode()
-    row |= {name: hidden[name] for name in ("extra", "score", *_HIDDEN_TEXTS) if hidden.get(name) is not None}
+    if not hidden.keys() <= _INSIDE:
+        row |= {name: hidden[name] for name in ("extra", "score", *_HIDDEN_TEXTS) if hidden.get(name) is not None}
     return row
 
 
@@ -222,7 +249,7 @@ def _hidden(payload: Payload) -> dict[str, Any] | None:
     return value
 
 
-def _fields(payload: Payload, row: dict[str, Any], shape: Shape, empty: set[str]) -> None:
+def _fields(payload: Payload, row: dict[str, Any], shape: Shape, empty: Sequence[str]) -> None:
     """Take the fields with keys of their own out of a payload. A value of another type stays in the metadata."""
     for name, key in shape.names.items():
         value = payload.get(key)
@@ -276,7 +303,3 @@ def _node_text(content: str) -> str | None:
     inside = node.get("text_resource") if isinstance(node, dict) else None
     text = inside.get("text") if isinstance(inside, dict) else node.get("text") if isinstance(node, dict) else None
     return text if isinstance(text, str) and text else None
-
-
-def _whole(value: Any) -> Any:
-    return int(value) if value.__class__ is float and value.is_integer() else value
