@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vexarrow import files, records, sound
 from vexarrow.digest import SIZE, ContentDigest
 from vexarrow.errors import UsageError
-from vexarrow.lines import encode
+from vexarrow.lines import encode, unfit
 from vexarrow.location import STANDARD_STREAM, Location
 from vexarrow.protocols import Description, Reject, Sink
 
@@ -74,7 +74,7 @@ class JsonlSink:
     def load(self, batch: pa.RecordBatch) -> Sequence[Reject]:
         """Append a line for every record. Durable after `finish`, not before: the file appears whole or not at all."""
         records.refuse_further(batch, str(self._output.path))
-        rejects = sound.malformed(batch)
+        rejects = unfit(batch)
         batch = sound.without(batch, rejects)
         self._records += batch.num_rows
         if batch.num_rows:
