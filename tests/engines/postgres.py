@@ -82,7 +82,12 @@ def _copied(home: Path, into: Path) -> Path:
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.is_dir():
         shutil.copytree(libraries, into / libraries.name, symlinks=True)
-    return Path(shutil.copytree(home, into / package.name / home.name, symlinks=True))
+    copied = Path(shutil.copytree(home, into / package.name / home.name, symlinks=True))
+    for path in (into, *into.rglob("*")):
+        if not path.is_symlink():  # a umask may have kept others out of where it was installed, or of the copy
+            mode = path.stat().st_mode
+            path.chmod(mode | 0o444 | (0o111 if mode & 0o100 else 0))
+    return copied
 
 
 def _made(binaries: Path, folder: Path, password: str | None) -> Path:
