@@ -6,43 +6,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from vexarrow import records
 from vexarrow.errors import DataError
 
 from ._pinecone_messages import joined, messages, payload, struct_bytes, vectors_bytes
 from ._pinecone_shape import Addressed
-from ._pinecone_wire import Answer, Json, Reader, Written
+from ._pinecone_wire import Answer, Json, Reader, Written, sparse_made
 from ._protobuf import from_varints, sized, varints
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from numpy.typing import NDArray
 
 # JSON writes a control character as six, and no value takes more than that many times its bytes in a message.
 _JSON_TO_MESSAGE = 6
 
 
-def sparse_messages(column: pa.Array | None) -> list[bytes | None] | None:
-    """Each sparse vector as a message, None where there is none or an empty one, which Pinecone refuses."""
-    if column is None:
-        return None
-    found: list[bytes | None] = []
-    for value in column:
-        indices, weights = (value["indices"].values, value["values"].values) if value.is_valid else (None, None)
-        if indices is None or not len(indices):
-            found.append(None)
-            continue
-        where, data = np.asarray(indices, dtype=np.uint32), np.asarray(weights, dtype="<f4")
-        found.append(sized(b"\x0a", varints(where)) + sized(b"\x12", data.tobytes()))
-    return found
+def _sparse_message(indices: NDArray[np.uint32], weights: NDArray[np.float32]) -> bytes:
+    return sized(b"\x0a", varints(indices)) + sized(b"\x12", weights.tobytes())
 
 
 def packed(batch: pa.RecordBatch, to: Addressed, column: pa.Array | None) -> Written:
     """Every record as a Vector. `column`: the sparse vectors."""
     matrix = np.ascontiguousarray(records.matrix(batch.column("vector")), dtype="<f4")
     metadata = [struct_bytes(one) for one in to.metadata]
-    found = vectors_bytes(to.ids, matrix.reshape(-1).view(np.uint8).data, metadata, sparse_messages(column))
+    sparse = sparse_made(column, _sparse_message)
+    found = vectors_bytes(to.ids, matrix.reshape(-1).view(np.uint8).data, metadata, sparse)
     return Written(found, [_JSON_TO_MESSAGE * len(one) for one in metadata])
 
 

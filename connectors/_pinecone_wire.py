@@ -4,7 +4,7 @@ ends, and no Python number is made of any."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,19 +37,25 @@ def sparse_name(index: Index) -> str:
 # -- writing --------------------------------------------------------------------------------------------
 
 
-def sparse_texts(column: pa.Array | None) -> list[bytes | None] | None:
-    """Each sparse vector as JSON, None where there is none or an empty one, which Pinecone refuses."""
+def sparse_made(
+    column: pa.Array | None, make: Callable[[NDArray[np.uint32], NDArray[np.float32]], bytes]
+) -> list[bytes | None] | None:
+    """What `make` makes of indices and weights of each sparse vector, None where there is none or an empty one, which
+    Pinecone refuses."""
     if column is None:
         return None
-    texts: list[bytes | None] = []
+    found: list[bytes | None] = []
     for value in column:
         indices, weights = (value["indices"].values, value["values"].values) if value.is_valid else (None, None)
         if indices is None or not len(indices):
-            texts.append(None)
-            continue
-        pair = {"indices": np.asarray(indices, dtype=np.uint32), "values": np.asarray(weights, dtype=np.float32)}
-        texts.append(orjson.dumps(pair, option=_NUMPY))
-    return texts
+            found.append(None)
+        else:
+            found.append(make(np.asarray(indices, dtype=np.uint32), np.asarray(weights, dtype="<f4")))
+    return found
+
+
+def _sparse_text(indices: NDArray[np.uint32], weights: NDArray[np.float32]) -> bytes:
+    return orjson.dumps({"indices": indices, "values": weights}, option=_NUMPY)
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Written:
 def written(batch: pa.RecordBatch, to: Addressed, index: Index, column: pa.Array | None) -> Written:
     """Every record as one JSON object, as the API of the index wants it. `column`: the sparse vectors."""
     metadata = [orjson.dumps(one) for one in to.metadata]
-    texts = _texts(batch, to.ids, metadata, index, sparse_texts(column))
+    texts = _texts(batch, to.ids, metadata, index, sparse_made(column, _sparse_text))
     return Written(texts, [len(one) for one in metadata])
 
 

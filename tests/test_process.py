@@ -41,6 +41,14 @@ def test_a_copy_without_projection_starts_none_either(tmp_path: object) -> None:
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is but one processor")
+def test_a_copy_that_embeds_keeps_its_threads(tmp_path: object) -> None:
+    """Where the model runs in this process, it multiplies."""
+    wish = ("--reembed", "--force-reembed", "--embed-model", "openai:text-embedding-3-small", "--dry-run")
+    blas, _ = said("convert", SAMPLE, f"{tmp_path}/out.parquet", *wish)
+    assert int(blas.removeprefix("blas ")) > 1
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="there is but one processor")
 def test_the_users_choice_of_threads_stays() -> None:
     """A variable that is set is not touched."""
     assert said("validate", SAMPLE, OPENBLAS_NUM_THREADS="2")[0] == "blas 2"

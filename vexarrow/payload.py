@@ -222,7 +222,7 @@ def _unpacked(payload: Payload, hidden: Payload | None, shape: Shape, found: Fou
     hidden = hidden or {}
     _fields(payload, row, shape, hidden.get("empty", ()))
     if shape.whole_floats:
-        floats = hidden.get("floats", ())
+        floats = set(hidden.get("floats", ()))
         for key, value in payload.items():
             if value.__class__ is float and value.is_integer() and key not in floats:
                 payload[key] = int(value)

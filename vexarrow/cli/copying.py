@@ -115,7 +115,7 @@ def copy(
         raise UsageError("--adapt and --reembed contradict each other: vectors are projected, or made from the text")
     if projecting:
         take_wide_kernels()
-    else:
+    elif wanted is None:  # a model that runs here multiplies, too
         without_arithmetic()
     left, right = sides(given, source, target, formats=(from_format, to_format))
     origin = resolve(source, left, side=SOURCE, format=from_format)
