@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.machine import describe
 from benchmarks.projection_quality import JUDGED_WITH, METRICS, SEEDS, Model, Task, judge, models
 from vexarrow.adapt import Projection
-from vexarrow.adapt.fit import fit
+from vexarrow.adapt.fit import Fit, fit
 from vexarrow.adapt.local_fit import corrected
 from vexarrow.adapt.model import ModelCard
 
@@ -50,8 +50,7 @@ def ask(source: Model, target: Model, size: int, seed: int) -> dict[str, dict[st
         source.docs[train], target.docs[train], source.docs[test], target.docs[test], target.queries, source.queries
     )
     fitted = fit(task.x, task.y, seed=seed)
-    cards = ModelCard(source.name, task.x.shape[1]), ModelCard(target.name, task.y.shape[1])
-    plain = Projection(fitted.linear.weight.astype(np.float32), fitted.linear.bias.astype(np.float32), *cards)
+    plain = _linear(fitted, source.name, target.name)
     started = time.process_time()
     local = corrected(plain, fitted, task.x, task.y, GROUPS, seed)
     spent = time.process_time() - started
@@ -60,6 +59,11 @@ def ask(source: Model, target: Model, size: int, seed: int) -> dict[str, dict[st
         found[name] = judge(task, _exact(one))
         found[name]["megabytes"] = len(one.to_bytes()) / 1e6
     return found
+
+
+def _linear(fitted: Fit, source: str, target: str) -> Projection:
+    weight, bias = fitted.linear.weight.astype(np.float32), fitted.linear.bias.astype(np.float32)
+    return Projection(weight, bias, ModelCard(source, weight.shape[0]), ModelCard(target, weight.shape[1]))
 
 
 def _exact(projection: Projection) -> Map:
@@ -72,8 +76,7 @@ def speed(source: int, target: int) -> dict[str, float]:
     x, y = (rng.standard_normal((2000, width)) for width in (source, target))
     x, y = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in (x, y))
     fitted = fit(x, y)
-    cards = ModelCard("a", source), ModelCard("b", target)
-    plain = Projection(fitted.linear.weight.astype(np.float32), fitted.linear.bias.astype(np.float32), *cards)
+    plain = _linear(fitted, "a", "b")
     each = {"linear": plain, "local": corrected(plain, fitted, x, y, GROUPS, 0)}
     rows = rng.standard_normal((ROWS, source), dtype=np.float32)
     seconds: dict[str, list[float]] = {name: [] for name in each}
