@@ -7,7 +7,7 @@ nothing else says is a text (see `_chroma_shape`). Lists that are not ours are r
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from ._chroma_bits import note
 from ._chroma_leaks import Sweeper
 from ._chroma_names import Naming
 from ._chroma_shape import Packed
-from ._chroma_store import COMMON, ID_TYPE, INDEXES, SPACES, Collection, Limits, Old, Rows, Store
+from ._chroma_store import COMMON, ID_TYPE, INDEXES, SPACES, Collection, Old, Rows, Store
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,19 +141,33 @@ class CollectionSink:
     def load(self, batch: pa.RecordBatch) -> Sequence[Reject]:
         """Upsert the records of a batch; they are all there on return. Lists of others that Chroma may have put into
         them are gone after the next `load`, `finish` or `close`."""
+        return self.begin(batch)()
+
+    def begin(self, batch: pa.RecordBatch) -> Callable[[], Sequence[Reject]]:
+        """Start to `load` a batch; it is there when what is returned returns."""
         records.refuse_further(batch, self._place)
         rejects = sound.unsound(batch)
         there = records.present(batch.column("vector"))
         known = {reject.row for reject in rejects}
         message = f"{self._place} holds no record without a vector"
         rejects += [Reject("no-vector", message, row=row) for row in _rows(~there, known)]
+        upserts: list[_Upsert] = []
         for name, rows in self._groups(batch, _rows(there, known)):
             if name is None:
                 message = "the record has no namespace: --collection names the collection of such records"
                 rejects += [Reject("no-namespace", message, row=row) for row in rows]
             else:
-                rejects += self._load(self._made(name), batch, rows)
-        return sorted(rejects, key=lambda reject: reject.row or 0)
+                made = self._ready(self._made(name), batch, rows)
+                if isinstance(made, _Upsert):
+                    upserts.append(made)
+                else:
+                    rejects += made
+
+        def sent() -> list[Reject]:
+            refused = [reject for upsert in upserts for reject in self._sent(upsert)]
+            return sorted([*rejects, *refused], key=lambda reject: reject.row or 0)
+
+        return self._requests.in_turn(sent)
 
     def finish(self) -> None:
         """Wait for what is still looked after; Chroma indexes what it takes."""
@@ -181,7 +195,8 @@ class CollectionSink:
             groups.setdefault(self._naming.of(namespaces[row]), []).append(row)
         return groups.items()
 
-    def _load(self, collection: Collection, batch: pa.RecordBatch, rows: list[int]) -> list[Reject]:
+    def _ready(self, collection: Collection, batch: pa.RecordBatch, rows: list[int]) -> _Upsert | list[Reject]:
+        """The rows of a batch for one collection, or why they do not fit."""
         dim = records.dim(batch)
         if self._dims.setdefault(collection.name, dim) != dim:
             message = f"the vector has {dim} dimensions, {collection.name} holds {self._dims[collection.name]}"
@@ -191,25 +206,30 @@ class CollectionSink:
         last = delivery.last_of_each(batch.column("id").to_pylist())
         if last is not None:
             batch, rows = batch.take(pa.array(last)), [rows[row] for row in last]
-        limits = self._store.limits()
-        upsert = _Upsert(self._store, self._requests, collection, batch, limits)
-        parts = delivery.by_size(_sizes(batch), most_bytes=limits.bytes, most_rows=limits.rows)
-        refused = delivery.deliver(self._writers(limits.writers), upsert, parts)
+        return _Upsert(self._store, self._requests, collection, batch, rows)
+
+    def _sent(self, upsert: _Upsert) -> list[Reject]:
+        limits = upsert.limits
+        refused = delivery.deliver(self._writers(limits.writers), upsert, upsert.parts)
         if limits.leaks and upsert.made:
-            self._sweeper.sweep(collection, upsert.made, limits.rows)
-        return [Reject(one.code, one.message, row=rows[one.row or 0]) for one in refused]
+            self._sweeper.sweep(upsert.collection, upsert.made, limits.rows)
+        return [Reject(one.code, one.message, row=upsert.rows[one.row or 0]) for one in refused]
 
 
 class _Upsert:
-    """The records of a batch, of which ranges are sent. `made`: ids of records that were not there before."""
+    """The records of a batch for one collection, of which `parts` are sent. `rows`: where they were in the batch that
+    was given; `made`: ids of records that were not there before."""
 
     def __init__(
-        self, store: Store, requests: Requests, collection: Collection, batch: pa.RecordBatch, limits: Limits
+        self, store: Store, requests: Requests, collection: Collection, batch: pa.RecordBatch, rows: Sequence[int]
     ) -> None:
         self._store = store
         self._requests = requests
+        self.limits = limits = store.limits()
+        self.collection = collection
+        self.rows = rows
+        self.parts = delivery.by_size(_sizes(batch), most_bytes=limits.bytes, most_rows=limits.rows)
         self.made: list[str] = []
-        self._collection = collection
         batch = records.with_id_type(batch, collection.id_type)
         self._ids: list[str] = batch.column("id").to_pylist()
         self._matrix = records.matrix(batch.column("vector"))
@@ -229,9 +249,9 @@ class _Upsert:
             [metadata or None for metadata in self._packed.metadatas[start:stop]],
             None if uris is None else uris[start:stop],
         )
-        known = self._requests.call(lambda: self._store.known(self._collection, ids))
+        known = self._requests.call(lambda: self._store.known(self.collection, ids))
         sent = _replacing(rows, known) if known else rows
-        self._requests.call(lambda: self._store.upsert(self._collection, sent))
+        self._requests.call(lambda: self._store.upsert(self.collection, sent))
         self.made += [identity for identity in ids if identity not in known] if known else ids
 
 

@@ -7,7 +7,7 @@ copied into a temporary table and goes from there into its place, replacing the 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -166,8 +166,19 @@ class TableSink:
 
     def load(self, batch: pa.RecordBatch) -> Sequence[Reject]:
         """Upsert the records of a batch, committed on return. Of records of one id the last one counts."""
+        return self.begin(batch)()
+
+    def begin(self, batch: pa.RecordBatch) -> Callable[[], Sequence[Reject]]:
+        """Start to `load` a batch; it is committed when what is returned returns."""
+        rejects, ready = self._prepared(batch)
+        if ready is None or not len(ready):
+            return lambda: rejects
+        return self._requests.in_turn(lambda: _in_order([*rejects, *self._deliver(ready)]))
+
+    def _prepared(self, batch: pa.RecordBatch) -> tuple[list[Reject], Prepared | None]:
+        """What the table cannot hold, and the other records as they are sent."""
         if not batch.num_rows:
-            return []
+            return [], None
         every = range(batch.num_rows)
         rows: Sequence[int] = every
         last = last_of_each(batch.column("id").to_pylist())
@@ -177,15 +188,13 @@ class TableSink:
         made = self._target
         if made.vector.dim is not None and records.dim(batch) not in (0, made.vector.dim):
             message = f"the vector has {records.dim(batch)} dimensions, {self._address.place} holds {made.vector.dim}"
-            return [Reject("dimension", message, row=row) for row in every]
+            return [Reject("dimension", message, row=row) for row in every], None
         batch = records.with_id_type(batch, made.roles.id_type)
         if made.foreign is not None:
             ready, rejects = made.foreign.prepared(batch, rows, made.vector_oid)
         else:
             ready, rejects = prepared(batch, made.roles, rows, made.vector_oid)
-        if len(ready):
-            rejects += self._deliver(ready)
-        return sorted(rejects, key=lambda reject: reject.row or 0)
+        return _in_order(rejects), ready
 
     def _fit(self, batch: pa.RecordBatch) -> None:
         """Give a table of ours what a batch is the first to need: the dimension, columns for further vectors."""
@@ -248,6 +257,10 @@ class TableSink:
 
     def _build(self, session: Session) -> None:
         index.build(session, self._address, self._name, self._index, self._plan, self._location)
+
+
+def _in_order(rejects: Iterable[Reject]) -> list[Reject]:
+    return sorted(rejects, key=lambda reject: reject.row or 0)
 
 
 def _copy(ready: Prepared, table: str) -> str:

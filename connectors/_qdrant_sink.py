@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -170,12 +170,17 @@ class PointSink:
 
     def load(self, batch: pa.RecordBatch) -> Sequence[Reject]:
         """Upsert the records: applied on return. Raises Unsupported for vectors that the collection does not have."""
+        return self.begin(batch)()
+
+    def begin(self, batch: pa.RecordBatch) -> Callable[[], Sequence[Reject]]:
+        """Start to `load` a batch; it is applied when what is returned returns."""
         if not batch.num_rows:
-            return []
+            return list
         collection = self._collection or self._first(batch)
         wrong = self._misfits(batch, collection)
         if wrong is not None:
-            return [Reject("dimension", wrong, row=row) for row in range(batch.num_rows)]
+            unfit = [Reject("dimension", wrong, row=row) for row in range(batch.num_rows)]
+            return lambda: unfit
         ids = ids_of(batch)
         rows, rejects = _distinct(ids.wire, batch.column("id").to_pylist(), sound.unsound(batch))
         at = batch.schema.get_field_index("extra")
@@ -188,10 +193,13 @@ class PointSink:
             piece = batch.slice(part[0], len(part))
             self._send(upsert(self._client.at.collection, piece, ids, part[0], collection.spaces))
 
-        refused = deliver(self._client.requests, send, self._parts(batch, collection))
-        if rows is not None:
-            refused = [_at(reject, rows) for reject in refused]
-        return [*rejects, *refused]
+        parts = self._parts(batch, collection)
+
+        def sent() -> list[Reject]:
+            refused = deliver(self._client.requests, send, parts)
+            return [*rejects, *(refused if rows is None else [_at(reject, rows) for reject in refused])]
+
+        return self._client.requests.in_turn(sent)
 
     def _first(self, batch: pa.RecordBatch) -> Collection:
         """Create the collection for the first batch."""

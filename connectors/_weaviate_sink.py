@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -157,6 +157,10 @@ class ClassSink:
 
     def load(self, batch: pa.RecordBatch) -> Sequence[Reject]:
         """Upsert a batch. What the server refuses of it comes back as rejects of code "refused"."""
+        return self.begin(batch)()
+
+    def begin(self, batch: pa.RecordBatch) -> Callable[[], Sequence[Reject]]:
+        """Start to `load` a batch; it is there when what is returned returns."""
         layout = self._layout
         if layout is None:
             raise UsageError(f"{self._client.place} was not prepared")
@@ -165,19 +169,25 @@ class ClassSink:
         objects = Objects(batch, self._client.collection, layout, self._main, self._tenant)
         rejects = objects.name(self._scheme)
         self._add_tenants(objects.tenants)
-        return sorted([*rejects, *self._sent(objects, {one.row for one in rejects})], key=lambda one: one.row or 0)
+        rows, parts = self._parts(objects, {one.row for one in rejects})
+        sending = _Sending(self._client, objects, rows)
 
-    def _sent(self, objects: Objects, without: set[int | None]) -> list[Reject]:
+        def sent() -> list[Reject]:
+            whole = deliver(self._client.requests, sending.send, parts)
+            refused = [Reject(one.code, one.message, row=rows[one.row or 0]) for one in whole]
+            return sorted([*rejects, *sending.rejects, *refused], key=lambda one: one.row or 0)
+
+        return self._client.requests.in_turn(sent)
+
+    def _parts(self, objects: Objects, without: set[int | None]) -> tuple[list[int], list[Rows]]:
+        """The rows to be sent, of each object the last one, and the ranges of them that are requests."""
         keys = [f"{tenant}/{one}" for tenant, one in zip(objects.tenants, objects.uuids, strict=True)]
         left = [row for row in range(len(keys)) if row not in without]
         last = last_of_each([keys[row] for row in left])
         rows = left if last is None else [left[at] for at in last]
         sizes = objects.sizes()
         most = max(_FEWEST, min(REQUEST_ROWS, -(-len(rows) // self._client.requests.concurrency)))
-        parts = by_size([sizes[row] for row in rows], most_bytes=REQUEST_BYTES, most_rows=most)
-        sending = _Sending(self._client, objects, rows)
-        whole = deliver(self._client.requests, sending.send, parts)
-        return [*sending.rejects, *(Reject(one.code, one.message, row=rows[one.row or 0]) for one in whole)]
+        return rows, by_size([sizes[row] for row in rows], most_bytes=REQUEST_BYTES, most_rows=most)
 
     def _add_tenants(self, wanted: Sequence[str]) -> None:
         missing = sorted(set(wanted) - self._known - {""})

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
-from vexarrow import records, sidecar, sound
+from vexarrow import records, sidecar
 from vexarrow import rejects as rejected
 from vexarrow._version import __version__
-from vexarrow.delivery import unsent
 from vexarrow.digest import ContentDigest
 from vexarrow.errors import UsageError, VexError
+from vexarrow.loading import MEND_DIMENSION, Loading, Run
 from vexarrow.location import Location, is_url, redact
 from vexarrow.patience import OPTIONS as REQUEST_OPTIONS
 from vexarrow.places import Memory, Place
 from vexarrow.preparing import Pace, check_target, intended, show_first
 from vexarrow.progress import Progress, Silent
-from vexarrow.protocols import Format, Manifest, Page, Partition, Reject, Sink, Source, Transform
+from vexarrow.protocols import Format, Manifest, Partition, Sink, Source, Transform
 from vexarrow.readahead import read_ahead
 from vexarrow.repeats import Repeats
 from vexarrow.report import Counts, Report
@@ -29,13 +28,9 @@ from vexarrow.selected import Selected
 from vexarrow.selection import Selection
 from vexarrow.transformed import Transformed
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 PAGE_BYTES = 8 << 20
 _ROW_BYTES = 1024
 FEWEST_ROWS, MOST_ROWS = 64, 4096
-MEND_DIMENSION = "project with `vex adapt`, or use --reembed"
 
 
 @dataclass(frozen=True)
@@ -62,25 +57,6 @@ class Plan:
     create: bool = True
     any_metric: bool = False
     rate: float | None = None
-
-
-@dataclass
-class Run:
-    """The state of a run while it is on its way; `counts` are right at any moment, also after a failure."""
-
-    plan: Plan
-    rejects: rejected.Rejects
-    progress: Progress
-    digest: ContentDigest | None = None
-    counts: Counts = field(default_factory=Counts)
-    partitions: dict[str, Counts] = field(default_factory=dict)
-    store: str | None = None
-    dim: int | None = None
-    target_dim: int | None = None
-    pace: Pace = field(default_factory=lambda: Pace(None))
-    loaded_any: bool = False
-    repeats: Repeats | None = None
-    replaced: int = 0
 
 
 def run(plan: Plan, progress: Progress | None = None) -> Report:
@@ -169,10 +145,16 @@ def _partitions(state: Run, source: Source, sink: Sink, parts: Sequence[Partitio
     """Bring all partitions to the sink, each with its counts."""
     every = [Counts() for _ in parts]
     rows = state.plan.rows or page_rows(state.dim)
+    loading = Loading(state, sink)
     with read_ahead([partial(source.extract, part, rows=rows) for part in parts], readers) as pages:
-        for at, page in pages:
-            _page(state, sink, page, every[at])
-            state.progress.advance(page.batch.num_rows + page.skipped + len(page.rejects))
+        try:
+            for at, page in pages:
+                loading.page(page, every[at])
+        except Exception:
+            with suppress(Exception):  # the first error counts; the rejects of what is on its way are written down
+                loading.settle()
+            raise
+        loading.settle()
     for part, counts in zip(parts, every, strict=True):
         counts.check(redact(part.key))
         state.partitions[redact(part.key)] = counts
@@ -181,77 +163,6 @@ def _partitions(state: Run, source: Source, sink: Sink, parts: Sequence[Partitio
 def page_rows(dim: int | None) -> int:
     """Records a page so that its vectors and texts take about `PAGE_BYTES`."""
     return max(FEWEST_ROWS, min(MOST_ROWS, PAGE_BYTES // (4 * (dim or 384) + _ROW_BYTES)))
-
-
-def _page(state: Run, sink: Sink, page: Page, counts: Counts) -> None:
-    """Bring one page to the sink. `counts` and the run's counts change together, and before an error is raised."""
-    here = Counts(read=page.batch.num_rows + page.skipped + len(page.rejects), skipped=page.skipped)
-    try:
-        _reject(state, here, page.rejects)
-        for piece, lines in _pieces(page.batch, page.lines, _most_rows(state.plan)):
-            _load(state, sink, piece, lines, page.file, here)
-    finally:
-        counts.add(here)
-        state.counts.add(here)
-
-
-def _most_rows(plan: Plan) -> int | None:
-    """Records in one load at most: what the target takes, and with a rate about a second's worth."""
-    limits = [plan.target.capabilities.max_rows, None if plan.rate is None else max(1, int(plan.rate))]
-    return min((limit for limit in limits if limit is not None), default=None)
-
-
-def _pieces(
-    batch: pa.RecordBatch, lines: Sequence[int] | None, most: int | None
-) -> Iterator[tuple[pa.RecordBatch, Sequence[int] | None]]:
-    step = most or max(batch.num_rows, 1)
-    for start in range(0, batch.num_rows, step):
-        yield batch.slice(start, step), None if lines is None else lines[start : start + step]
-
-
-def _load(
-    state: Run, sink: Sink, batch: pa.RecordBatch, lines: Sequence[int] | None, file: str | None, counts: Counts
-) -> None:
-    fitting, unfit = _fitting(state, batch)
-    if unfit:
-        _reject(state, counts, rejected.completed(unfit, batch, lines, file))
-        if fitting is None or not fitting.num_rows:
-            return
-        gone = {reject.row for reject in unfit}
-        lines = None if lines is None else [line for row, line in enumerate(lines) if row not in gone]
-        batch = fitting
-    if not state.loaded_any:
-        state.loaded_any = True
-        state.store = batch.column("source_store")[0].as_py()
-    state.pace.wait(batch.num_rows)
-    refused = list(sink.load(batch))
-    if state.repeats is not None:
-        refused += unsent(state.repeats.keys(batch), refused) if refused else []
-        state.repeats.add(sound.without(batch, refused))
-    counts.written += batch.num_rows - len(refused)
-    if state.digest is not None:
-        state.digest.update(sound.without(batch, refused))
-    if refused:
-        _reject(state, counts, rejected.completed(refused, batch, lines, file))
-
-
-def _fitting(state: Run, batch: pa.RecordBatch) -> tuple[pa.RecordBatch | None, list[Reject]]:
-    """The records that the target can hold by its capabilities, and rejects for the others."""
-    target, dim = state.plan.target, records.dim(batch)
-    if not target.capabilities.mixed_dims and state.target_dim and dim not in (0, state.target_dim):
-        message = f"the vector has {dim} dimensions, {target} holds {state.target_dim}; {MEND_DIMENSION}"
-        return None, [Reject("dimension", message, row=row) for row in range(batch.num_rows)]
-    unfit = sound.unsound(batch)
-    if not target.capabilities.null_vectors and batch.column("vector").null_count:
-        known = {reject.row for reject in unfit}
-        missing = set((~records.present(batch.column("vector"))).nonzero()[0].tolist()) - known
-        unfit += [Reject("no-vector", f"{target} holds no record without a vector", row=row) for row in sorted(missing)]
-    return sound.without(batch, unfit), unfit
-
-
-def _reject(state: Run, counts: Counts, rejects: Sequence[Reject]) -> None:
-    counts.rejected += len(rejects)
-    state.rejects.add(rejects)
 
 
 def _check_apart(plan: Plan) -> None:

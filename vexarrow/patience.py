@@ -38,6 +38,8 @@ class Requests:
         self.timeout = timeout
         self._gate = _Gate(concurrency)
         self._pool = ThreadPoolExecutor(concurrency, "vex-requests")  # starts no thread before it is used
+        self._turns = ThreadPoolExecutor(1, "vex-turns")
+        self._turned_down = False
         self._closed = threading.Event()
         self._own = threading.local()
 
@@ -93,11 +95,30 @@ class Requests:
             raise VexError(_GIVEN_UP) from None
         return _results(futures)
 
+    def in_turn(self, job: Callable[[], T]) -> Callable[[], T]:
+        """Start a job that makes requests, in a thread of its own, and return what waits for its result. Jobs run one
+        after another in the order in which they came; after one that failed no further one does."""
+        try:
+            return self._turns.submit(self._turn, job).result
+        except RuntimeError:  # closed meanwhile
+            raise VexError(_GIVEN_UP) from None
+
+    def _turn(self, job: Callable[[], T]) -> T:
+        if self._turned_down:
+            raise VexError(_GIVEN_UP)
+        try:
+            return job()
+        except BaseException:
+            self._turned_down = True
+            raise
+
     def close(self) -> None:
         """Give up what has not begun or waits for another try; a request on its way ends with its time-out."""
         self._closed.set()
+        self._turned_down = True
         # Those that have not begun end with an error: cancelled by the pool, who waits for them would not hear of it.
         self._pool.shutdown()
+        self._turns.shutdown()
 
 
 def _results(futures: list[Future[T]]) -> list[T]:

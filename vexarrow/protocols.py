@@ -136,6 +136,18 @@ class Target(Protocol):
 
 
 @runtime_checkable
+class Beginning(Protocol):
+    """A sink that makes a batch ready while the one before is still on its way."""
+
+    def begin(self, batch: pa.RecordBatch) -> Callable[[], Sequence[Reject]]:
+        """Do what `load` does, but return before the batch is written: with what waits for that and then returns or
+        raises as `load` does. The engine begins the next batch before it has waited for this one, and never more.
+        Batches are written in the order in which they were begun, one after another; after one that failed no further
+        one is."""
+        ...
+
+
+@runtime_checkable
 class Manifest(Protocol):
     """A sink that can say what it has published. With an attribute `digests` that is true, it also makes the content
     digest of the records that it did not refuse, which the engine would make otherwise."""
