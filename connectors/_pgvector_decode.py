@@ -206,8 +206,8 @@ class Rows:
 
 
 def _int32(whole: NDArray[np.uint8], at: NDArray[np.int64]) -> NDArray[np.int64]:
-    inside = np.minimum(at, len(whole) - 4)
-    found: NDArray[np.int64] = whole[inside[:, None] + np.arange(4)].view(">i4").reshape(-1).astype(np.int64)
+    words = np.ndarray((len(whole) - 3,), ">i4", whole.data, strides=(1,))  # one from every byte on
+    found: NDArray[np.int64] = words[np.minimum(at, len(whole) - 4)].astype(np.int64)
     return found
 
 
