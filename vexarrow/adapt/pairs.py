@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vexarrow.adapt import blas
 from vexarrow.errors import DataError, SchemaError
 
 if TYPE_CHECKING:
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 
 NEAR = 0.98  # of two sources with a larger cosine the second one says nothing new, and a hold-out must not know it
 _MOST_COMPARED = 20_000
-_HEAD, _BLOCK_ROWS = 96, 1024
+_KEY = 4  # components that tell nearly all rows apart from each other
+_HEAD, _BLOCK_ROWS = 96, 256  # a block's table is compared while the cache holds it
+_UNIT_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -113,23 +117,31 @@ def clean(pairs: Pairs) -> Pairs:
 
 def _check_constant(pairs: Pairs) -> None:
     for side, rows in (("source", pairs.source), ("target", pairs.target)):
-        if len(rows) > 1 and (rows == rows[0]).all():
+        # The last row nearly always differs: only where it does not are all of them looked at.
+        if len(rows) > 1 and (rows[-1] == rows[0]).all() and (rows == rows[0]).all():
             raise DataError(f"all {len(rows):,} {side} vectors are the same; pairs of different texts are needed")
 
 
 def _sound(pairs: Pairs) -> NDArray[np.bool_]:
     kept = np.ones(len(pairs), bool)
     for rows in (pairs.source, pairs.target):
-        kept &= np.isfinite(rows).all(1) & rows.any(1)
+        with np.errstate(all="ignore"):
+            squares = np.vecdot(rows, rows)
+        # Squares of numbers that are finite and not zero may be neither: those rows are looked at again.
+        doubtful = np.flatnonzero(~(np.isfinite(squares) & (squares > 0)))
+        kept[doubtful] &= np.isfinite(rows[doubtful]).all(1) & rows[doubtful].any(1)
     return kept
 
 
 def _first(pairs: Pairs) -> NDArray[np.bool_]:
-    first: dict[bytes, int] = {}
-    for row, (x, y) in enumerate(zip(pairs.source, pairs.target, strict=True)):
-        first.setdefault(sha256(x.tobytes() + y.tobytes()).digest(), row)
-    kept = np.zeros(len(pairs), bool)
-    kept[list(first.values())] = True
+    kept = np.ones(len(pairs), bool)
+    begun = [row.tobytes() for row in pairs.source[:, :_KEY]]
+    seen = Counter(begun)
+    known: set[bytes] = set()
+    for row in [row for row, key in enumerate(begun) if seen[key] > 1]:  # others are unlike all
+        digest = sha256(pairs.source[row].tobytes() + pairs.target[row].tobytes()).digest()
+        kept[row] = digest not in known
+        known.add(digest)
     return kept
 
 
@@ -137,21 +149,45 @@ def _far(pairs: Pairs) -> NDArray[np.bool_]:
     kept = np.ones(len(pairs), bool)
     if len(pairs) > _MOST_COMPARED:
         return kept
-    unit = unit_rows(pairs.source).astype(np.float32)
+    unit = short_unit_rows(pairs.source)
     head = unit[:, :_HEAD]
-    # Rows are at least as far apart as their first components are, which tell nearly all of them apart.
-    half = np.vecdot(head, head) / 2 - np.float32((1 - NEAR) / 2 + 1e-6)
-    for start in range(0, len(unit), _BLOCK_ROWS):
+    # Rows are at least as far apart as their first components are, which tell nearly all of them apart. With two more
+    # columns the product is above zero where they may be near: |head|^2 + |head'|^2 - |head - head'|^2 is twice it.
+    half = (np.vecdot(head, head) / 2 - np.float32((1 - NEAR) / 2 + 1e-6))[:, None]
+    left, right = np.hstack([head, half, np.ones_like(half)]), np.hstack([head, -np.ones_like(half), -half])
+
+    def compare(start: int) -> None:
         end = min(start + _BLOCK_ROWS, len(unit))
-        alike = head[start:end] @ head[:end].T
-        alike -= half[:end]
-        maybe, before = np.nonzero(alike > half[start:end, None])
-        maybe += start
-        maybe, before = maybe[before < maybe], before[before < maybe]
+        maybe, before = _positive_before(left[start:end] @ right[:end].T, start)
         for some in np.array_split(np.arange(len(maybe)), 1 + len(maybe) // _BLOCK_ROWS):
             near = np.vecdot(unit[maybe[some]], unit[before[some]]) > NEAR
             kept[maybe[some][near]] = False
+
+    with blas.single_threaded():
+        blas.each(compare, range(0, len(unit), _BLOCK_ROWS))
     return kept
+
+
+def _positive_before(table: Matrix, start: int) -> tuple[Rows, Rows]:
+    """Where numbers of a table are above zero, as (row, column), whose first row is `start` of all: each row is looked
+    at up to the column that is itself."""
+    rows = np.arange(len(table))
+    table[rows, start + rows] = -1
+    some = np.flatnonzero(table.max(1) > 0)  # in nearly all rows no number is, and that is seen soonest
+    row, column = np.nonzero(table[some] > 0)
+    row = some[row] + start
+    return row[column < row], column[column < row]
+
+
+def short_unit_rows(rows: NDArray[Any]) -> NDArray[np.float32]:
+    """The rows in float32, each of length 1. Lengths are taken in float64: squares in float32 end at 10^38."""
+    made = np.empty(rows.shape, np.float32)
+
+    def scale(start: int) -> None:
+        made[start : start + _UNIT_ROWS] = unit_rows(rows[start : start + _UNIT_ROWS])
+
+    blas.each(scale, range(0, len(rows), _UNIT_ROWS))
+    return made
 
 
 def unit_rows(rows: NDArray[Any]) -> NDArray[np.float64]:
