@@ -66,7 +66,7 @@ def test_the_penalty_is_the_one_of_the_best_leave_one_out_cosine() -> None:
 def test_from_the_penalty_of_another_fit_the_same_one_is_found(near: float) -> None:
     """Uphill to the same top, and no further."""
     x, y = made(60, 20, 30)
-    left_out = LeftOut(FewMaps(x, y), x, y, y)
+    left_out = LeftOut(FewMaps(x, y), x, y, np.zeros(30))
     whole, found = left_out.curve(PENALTIES, None), left_out.curve(PENALTIES, near)
     assert max(found, key=lambda one: one[1]) == max(whole, key=lambda one: one[1])
     assert set(found) < set(whole)
@@ -76,7 +76,7 @@ def test_more_pairs_than_are_left_out() -> None:
     """Of thousands of pairs some are left out, evenly chosen: they tell what all of them would."""
     x, y = made(2 * MOST_LEFT_OUT + 2, 20, 30)
     fitted = fit(x, y)
-    every = dict(LeftOut(FewMaps(x, y), x, y, y).curve(PENALTIES, None))
+    every = dict(LeftOut(FewMaps(x, y), x, y, np.zeros(30)).curve(PENALTIES, None))
     for penalty, cosine in fitted.curve:
         assert cosine == pytest.approx(every[penalty], abs=0.01)
     assert every[fitted.penalty] > max(every.values()) - 0.001

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     Matrix = NDArray[Any]
 
-# An eigenvalue below this part of the largest one is noise of float64, or of float32.
-LOST = {8: 1e-12, 4: 1e-6}
+# An eigenvalue below this part of the largest one is noise of float64, or of a matrix in float32. Gram matrices are
+# made and decomposed in float64 all the same: LAPACK is no faster in float32, and a square has half the digits.
+LOST = {8: 1e-12, 4: 1e-10}
+_SMALL = 64  # rows whose inverse takes no time
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +31,16 @@ class Axes:
     @classmethod
     def of(cls, x: Matrix) -> Axes:
         """Those of centred rows [n, d_in], by the smaller of the two Gram matrices."""
+        exact = x.astype(np.float64, copy=False)
         if len(x) > x.shape[1]:
-            return cls.of_gram(x.T @ x)
-        values, left = _decomposed(x @ x.T)
+            return cls.of_gram(exact.T @ exact, x.dtype)
+        values, left = _decomposed(exact @ exact.T, x.dtype)
         return cls(x.T @ (left / np.sqrt(values)), values)
 
     @classmethod
-    def of_gram(cls, gram: Matrix) -> Axes:
-        """Those of the rows whose products X'X [d_in, d_in] these are."""
-        values, vectors = _decomposed(gram)
+    def of_gram(cls, gram: Matrix, kind: DTypeLike = np.float64) -> Axes:
+        """Those of the rows whose products X'X [d_in, d_in] these are, float64; the axes are of another `kind`."""
+        values, vectors = _decomposed(gram, kind)
         return cls(vectors, values)
 
     @property
@@ -46,11 +49,11 @@ class Axes:
         return float(self.values.sum()) / len(self.vectors)
 
 
-def _decomposed(gram: Matrix) -> tuple[Matrix, Matrix]:
-    """The eigenvalues that are more than noise, and their eigenvectors."""
+def _decomposed(gram: Matrix, kind: DTypeLike) -> tuple[Matrix, Matrix]:
+    """The eigenvalues that are more than noise, and their eigenvectors, of a `kind` of numbers."""
     values, vectors = np.linalg.eigh(gram)
-    kept = values > LOST[values.itemsize] * values[-1]
-    return values[kept], vectors[:, kept]
+    kept = values > LOST[np.dtype(kind).itemsize] * values[-1]
+    return values[kept].astype(kind), vectors[:, kept].astype(kind)
 
 
 def polar(cross: Matrix) -> tuple[Matrix, float]:
@@ -63,11 +66,25 @@ def polar(cross: Matrix) -> tuple[Matrix, float]:
     if len(cross) > cross.shape[1]:
         turned, total = polar(cross.T)
         return turned.T, total
-    _, left = _decomposed(cross @ cross.T)
+    exact = cross.astype(np.float64, copy=False)
+    _, left = _decomposed(exact @ exact.T, cross.dtype)
     along = left.T @ cross
     lengths = np.sqrt(np.einsum("ij,ij->i", along, along))
     along /= lengths[:, None]
     return left @ along, float(lengths.sum())
+
+
+def inverse_of_lower(lower: Matrix) -> Matrix:
+    """The inverse of a lower triangular matrix, by halves: nearly all of it are products of matrices. numpy's `inv`
+    knows nothing of the triangle, and takes six times as long for 768 rows."""
+    if len(lower) <= _SMALL:
+        return np.tril(np.linalg.inv(lower))
+    half = len(lower) // 2
+    inverse = np.zeros_like(lower)
+    inverse[:half, :half] = inverse_of_lower(lower[:half, :half])
+    inverse[half:, half:] = inverse_of_lower(lower[half:, half:])
+    inverse[half:, :half] = -inverse[half:, half:] @ (lower[half:, :half] @ inverse[:half, :half])
+    return inverse
 
 
 def apart(columns: Matrix, count: int) -> Matrix:

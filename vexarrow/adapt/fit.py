@@ -26,7 +26,7 @@ from vexarrow.adapt.maps import FewMaps, ManyMaps, Maps
 from vexarrow.adapt.sums import Sums
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     Matrix = NDArray[Any]  # float64, where nothing else is said
     Rows = NDArray[np.intp]
@@ -40,6 +40,7 @@ PRIOR_PENALTIES = (*PENALTIES, 300.0, 1e3, 1e6)
 PARTS = 8
 EVERY = tuple(range(PARTS))
 FEWEST_JUDGED = 40  # pairs of a cross-validation
+BLOCK_ROWS = 1024  # that are multiplied at once
 ENOUGH_JUDGED = 500  # of more pairs only as many parts are judged as have so many
 
 
@@ -88,10 +89,12 @@ def fit(x: Matrix, y: Matrix, prior: Linear | None = None, *, chosen: Chosen | N
 
 
 class Lesson:
-    """Pairs to fit maps to, all of them or some: unit rows x [n, d_in] and y [n, d_out], float64.
+    """Pairs to fit maps to, all of them or some: unit rows x [n, d_in] and y [n, d_out].
 
-    `prior`: a map that the fits are corrections of. `later`: rows that only `final` learns from. The others are cut
-    into eight parts by chance. Raises ValueError for less than three others, and where their x are all the same.
+    In float32 they take half the memory, and products of many of them half the time; sums of these products, and all
+    that is decomposed, are in float64 in any case. `prior`: a map that the fits are corrections of. `later`: rows that
+    only `final` learns from. The others are cut into eight parts by chance. Raises ValueError for less than three
+    others, and where their x are all the same.
     """
 
     def __init__(
@@ -101,11 +104,11 @@ class Lesson:
         now = np.setdiff1d(np.arange(len(x)), self._later)
         if len(now) < 3 or (x[now] == x[now[0]]).all():
             raise ValueError("a map needs three pairs that differ")
-        self._prior, self._y = prior, y
+        self._prior, self._x, self._y = prior, x, y
         self._penalties = PENALTIES if prior is None else PRIOR_PENALTIES
-        rest = y if prior is None else y - prior(x)
-        self._origin = x.mean(0), rest.mean(0)
-        self._x, self._rest = x - self._origin[0], rest - self._origin[1]
+        # What maps are learnt from is seen from here: near the means, so that sums lose no digits.
+        self._rest = y if prior is None else (y - prior(x)).astype(y.dtype, copy=False)
+        self._origin = _mean(x), _mean(self._rest)
         self._parts = np.array_split(now[np.random.default_rng(seed).permutation(len(now))], PARTS)
         self._folds = _folds(len(now)) if prior is None else {}
         self._sums: dict[Parts, Sums] = {}
@@ -120,7 +123,7 @@ class Lesson:
         folds = {} if chosen else self._folds
         wanted = dict.fromkeys([*folds.values(), *(EVERY[:count] for count in also)])
         self._sum_up(wanted)
-        whole = self._learnt(EVERY, np.float64 if exact else np.float32)
+        whole = self._learnt(EVERY, np.float64 if exact else np.float32, axes=True)
         self._maps = {parts: self._learnt(parts, np.float32) for parts in wanted}
         self._decompose([*whole.steps(left_out=True, turned=self._prior is None), *self._steps(self._maps.values())])
         judged = [self._fold(self._maps[parts], self._parts[part]) for part, parts in folds.items()]
@@ -144,7 +147,7 @@ class Lesson:
         if len(rows) > self._x.shape[1]:
             maps: Maps = ManyMaps(reduce(add, [*self._summed(EVERY), self._sum(self._later)]))
         else:
-            maps = FewMaps(self._x, self._rest)
+            maps = FewMaps(*self._seen(rows, np.float64))
         steps = self._steps([maps])
         if maps.few:  # else the penalty is known, and nothing has to wait
             self._decompose(steps)
@@ -163,9 +166,10 @@ class Lesson:
         """Sum up what is needed of many pairs: parts that are only ever wanted together, together."""
         if self._few(EVERY):
             return
+        many = [parts for parts in wanted if not self._few(parts)]
         together: dict[tuple[bool, ...], list[int]] = {}
         for part in EVERY:
-            together.setdefault(tuple(part in parts for parts in wanted), []).append(part)
+            together.setdefault(tuple(part in parts for parts in many), []).append(part)
         self._sums = {tuple(group): self._sum(self._rows(tuple(group))) for group in together.values()}
 
     def _summed(self, parts: Parts) -> list[Sums]:
@@ -174,13 +178,21 @@ class Lesson:
         return [sums for group, sums in self._sums.items() if set(group) <= set(parts)]
 
     def _sum(self, rows: Rows) -> Sums:
-        return Sums.of(self._x[rows], self._rest[rows])
+        cuts = range(BLOCK_ROWS, len(rows), BLOCK_ROWS)
+        return Sums.over(self._seen(block) for block in np.split(rows, cuts))
 
-    def _learnt(self, parts: Parts, kind: type[np.floating[Any]]) -> Maps:
+    def _seen(self, rows: Rows, kind: DTypeLike | None = None) -> tuple[Matrix, Matrix]:
+        """What maps learn of these rows, seen from the origin, in their own precision or of another kind."""
+        x, rest = (side[rows].astype(kind or side.dtype, copy=False) for side in (self._x, self._rest))
+        x -= self._origin[0].astype(x.dtype)
+        rest -= self._origin[1].astype(rest.dtype)
+        return x, rest
+
+    def _learnt(self, parts: Parts, kind: type[np.floating[Any]], *, axes: bool = False) -> Maps:
         if not self._few(parts):
-            return ManyMaps(reduce(add, self._summed(parts)), kind)
-        rows = self._rows(parts)
-        return FewMaps(self._x[rows], self._rest[rows])
+            return ManyMaps(reduce(add, self._summed(parts)), kind, axes=axes)
+        # Where they are few of many, they make a point of the learning curve; else the fit itself, and what judges it.
+        return FewMaps(*self._seen(self._rows(parts), np.float64 if self._few(EVERY) else kind))
 
     def _steps(self, every: Iterable[Maps]) -> list[Step]:
         return [step for maps in every for step in maps.steps(left_out=maps.few, turned=self._prior is None)]
@@ -194,11 +206,13 @@ class Lesson:
             blas.each(lambda step: step(), steps)
 
     def _fold(self, maps: Maps, rows: Rows) -> Fold:
-        return Fold(maps, self._x[rows].astype(np.float32), self._y[rows].astype(np.float32))
+        return Fold(maps, self._seen(rows, np.float32)[0], self._y[rows].astype(np.float32, copy=False))
 
     def _best(self, maps: Maps, rows: Rows, near: float | None = None) -> tuple[float, Curve, LeftOut]:
         some = rows[:: -(-len(rows) // MOST_LEFT_OUT)]  # evenly spread
-        left_out = LeftOut(maps, self._x[some], self._y[some], self._rest[some])
+        y = self._y[some]
+        taken = self._origin[1] if self._prior is None else y - self._rest[some] + self._origin[1]
+        left_out = LeftOut(maps, self._seen(some)[0], y, taken)
         curve = left_out.curve(self._penalties, near)
         return max(curve, key=lambda one: one[1])[0], curve, left_out
 
@@ -207,7 +221,7 @@ class Lesson:
         return self._best(maps, rows, known.penalty)[0] if maps.few else known.penalty
 
     def _target_mean(self, maps: Maps, rows: Rows) -> Matrix:
-        mean: Matrix = self._origin[1] + maps.target_mean if self._prior is None else self._y[rows].mean(0)
+        mean: Matrix = self._origin[1] + maps.target_mean if self._prior is None else _mean(self._y[rows])
         return mean
 
     def _linear(self, maps: Maps, penalty: float, chosen: Chosen | None) -> Linear:
@@ -234,7 +248,7 @@ class Lesson:
 
         def judge() -> None:
             found["whitening"] = maps.whitening(penalty)
-            found["leverages"] = _leverages(self._x[rows], maps.source_mean, found["whitening"])
+            found["leverages"] = self._leverages(rows, maps.source_mean, found["whitening"])
 
         self._decompose([*steps, judge])
         return Fit(
@@ -248,6 +262,18 @@ class Lesson:
             **found,
         )
 
+    def _leverages(self, rows: Rows, mean: Matrix, whitening: Matrix) -> Matrix:
+        """That of each row, seen from the others: its own part in the fit would make it look nearer than a new row."""
+        whitening = whitening.astype(np.float32, copy=False)
+        origin = (self._origin[0] + mean).astype(np.float32)
+        leverages = np.empty(len(rows))
+        for start in range(0, len(rows), BLOCK_ROWS):
+            some = rows[start : start + BLOCK_ROWS]
+            along = (self._x[some].astype(np.float32, copy=False) - origin) @ whitening
+            leverages[start : start + len(some)] = np.vecdot(along, along) + 1 / len(rows)
+        seen: Matrix = leverages / np.maximum(1 - leverages, 1e-6)
+        return seen
+
 
 def _folds(count: int) -> dict[int, Parts]:
     """Which parts judge blends, and the parts that each of them is judged without: of fewer pairs more parts, until
@@ -260,10 +286,6 @@ def _folds(count: int) -> dict[int, Parts]:
     return {part: EVERY[:part] + EVERY[part + 1 :] for part in EVERY[:parts]}
 
 
-def _leverages(x: Matrix, mean: Matrix, whitening: Matrix) -> Matrix:
-    """That of each row, seen from the others: its own part in the fit would make it look nearer than a new row."""
-    x, mean, whitening = (part.astype(np.float32, copy=False) for part in (x, mean, whitening))
-    along = (x - mean) @ whitening
-    leverages = np.einsum("ij,ij->i", along, along, dtype=np.float64) + 1 / len(x)
-    seen: Matrix = leverages / np.maximum(1 - leverages, 1e-6)
-    return seen
+def _mean(rows: Matrix) -> Matrix:
+    """The mean row, float64."""
+    return np.ones(len(rows), rows.dtype) @ rows / np.float64(len(rows))

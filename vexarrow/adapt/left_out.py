@@ -26,14 +26,16 @@ class LeftOut:
     costs n r^2 and not n r d_out.
     """
 
-    def __init__(self, maps: Maps, x: Matrix, y: Matrix, rest: Matrix) -> None:
-        """Some of the rows x that the maps were learnt from, y of length 1, and `rest`, what the maps tell of y."""
+    def __init__(self, maps: Maps, x: Matrix, y: Matrix, taken: Matrix) -> None:
+        """Some of the rows x that the maps were learnt from, y of length 1, and `taken`: what was taken from each y [n,
+        d_out], or from all of them [d_out], before maps were learnt from the rest."""
         along, kind = maps.along, maps.along.dtype
         self._values, self._floor, self._n = maps.axes.values, maps.floor, maps.count
         self._rows = (x - maps.source_mean).astype(kind, copy=False) @ maps.axes.vectors
-        y, rest = y.astype(kind, copy=False), (rest - maps.target_mean).astype(kind, copy=False)
-        self._with_y = self._rows * (y @ along.T)
-        self._with_rest = self._rows * (rest @ along.T)
+        y, taken = y.astype(kind, copy=False), (taken + maps.target_mean).astype(kind, copy=False)
+        y_along, rest = y @ along.T, y - taken
+        self._with_y = self._rows * y_along
+        self._with_rest = self._rows * (y_along - taken @ along.T)
         self._inner = along @ along.T
         self._rest_y = np.einsum("ij,ij->i", rest, y)
         self._rest_rest = np.einsum("ij,ij->i", rest, rest)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
-from vexarrow.adapt.axes import Axes, apart, polar
+from vexarrow.adapt.axes import Axes, apart, inverse_of_lower, polar
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,6 +58,7 @@ class Maps(ABC):
     def __init__(self, count: int, means: tuple[Matrix, Matrix], cross: Matrix, spread: float) -> None:
         self.count, self.cross, self.spread = count, cross, spread
         self.source_mean, self.target_mean = means
+        self._ridges: dict[float, Matrix] = {}
 
     def floor(self, penalty: float) -> float:
         """What ridge adds to each eigenvalue of X'X. The penalty is a part of their mean."""
@@ -74,9 +75,10 @@ class Maps(ABC):
         along: Matrix = self.axes.vectors.T @ self.cross
         return along
 
-    @abstractmethod
     def ridge(self, penalty: float) -> Matrix:
         """The ridge map: (X'X + floor)^-1 X'Y."""
+        weight: Matrix = self.axes.vectors @ (self.along / (self.axes.values + self.floor(penalty))[:, None])
+        return weight
 
     @lazy
     @abstractmethod
@@ -89,10 +91,14 @@ class Maps(ABC):
         where no pair goes."""
         return np.zeros_like(self.cross)
 
-    @abstractmethod
     def whitening(self, penalty: float) -> Matrix:
         """A factor [d_in, d_in] of (X'X + floor)^-1. It sees directions in which no pair differs: vectors of another
         kind lie there, and nothing that was learnt holds for them."""
+        floor = self.floor(penalty)
+        inside, outside = 1 / np.sqrt(self.axes.values + floor), floor**-0.5
+        whole: Matrix = (self.axes.vectors * (inside - outside)) @ self.axes.vectors.T
+        whole[np.diag_indices_from(whole)] += outside
+        return whole
 
     @abstractmethod
     def steps(self, *, left_out: bool, turned: bool) -> list[Callable[[], object]]:
@@ -100,9 +106,11 @@ class Maps(ABC):
         these calls may be made at the same time."""
 
     def part(self, name: str | float, penalty: float) -> Matrix:
-        """A part of a blend: "turn", "beside", or the ridge map with such a part of the penalty."""
+        """A part of a blend: "turn", "beside", or the ridge map with such a part of the penalty, which is made once."""
         if isinstance(name, float):
-            return self.ridge(name * penalty)
+            if name * penalty not in self._ridges:
+                self._ridges[name * penalty] = self.ridge(name * penalty)
+            return self._ridges[name * penalty]
         part: Matrix = getattr(self, name)
         return part
 
@@ -121,11 +129,6 @@ class FewMaps(Maps):
     def axes(self) -> Axes:
         """The principal axes of X."""
         return Axes.of(self._centred)
-
-    def ridge(self, penalty: float) -> Matrix:
-        """The ridge map."""
-        weight: Matrix = self.axes.vectors @ (self.along / (self.axes.values + self.floor(penalty))[:, None])
-        return weight
 
     @lazy
     def turn(self) -> Matrix:
@@ -147,39 +150,38 @@ class FewMaps(Maps):
         turned, total = polar(self.along)
         return turned, total / self.spread
 
-    def whitening(self, penalty: float) -> Matrix:
-        """What leverage is measured with."""
-        floor = self.floor(penalty)
-        inside, outside = 1 / np.sqrt(self.axes.values + floor), 1 / np.sqrt(floor)
-        whole: Matrix = (self.axes.vectors * (inside - outside)) @ self.axes.vectors.T
-        whole[np.diag_indices_from(whole)] += outside
-        return whole
-
     def steps(self, *, left_out: bool, turned: bool) -> list[Callable[[], object]]:
         """What takes long."""
         return [lambda: self._turned if turned else self.axes]
 
 
 class ManyMaps(Maps):
-    """Those of sums over more pairs than d_in."""
+    """Those of sums over more pairs than d_in, float64; the maps are of another `kind` of numbers.
+
+    `axes`: they will be asked for, and all is made of them. Else it is made without them, which takes less time than
+    they alone.
+    """
 
     few = False
 
-    def __init__(self, sums: Sums, kind: type[np.floating[Any]] = np.float64) -> None:
-        gram, cross = (side.astype(kind, copy=False) for side in sums.centred())
+    def __init__(self, sums: Sums, kind: type[np.floating[Any]] = np.float64, *, axes: bool = False) -> None:
+        gram, cross = sums.centred()
         means = (sums.x / sums.count).astype(kind), (sums.y / sums.count).astype(kind)
-        super().__init__(sums.count, means, cross, float(np.trace(gram)))
-        self._gram = gram
+        super().__init__(sums.count, means, cross.astype(kind, copy=False), float(np.trace(gram)))
+        self._gram, self._by_axes = gram, axes
 
     @lazy
     def axes(self) -> Axes:
         """The principal axes of X."""
-        return Axes.of_gram(self._gram)
+        return Axes.of_gram(self._gram, self.cross.dtype)
 
     def ridge(self, penalty: float) -> Matrix:
         """The ridge map."""
+        if self._by_axes:
+            return super().ridge(penalty)
+        factor = self._factor(penalty)
         # Twice as fast as to solve for all columns, and the penalty keeps the inverse small.
-        weight: Matrix = np.linalg.inv(self._raised(penalty)) @ self.cross
+        weight: Matrix = (factor.T @ factor).astype(self.cross.dtype, copy=False) @ self.cross
         return weight
 
     @lazy
@@ -191,13 +193,15 @@ class ManyMaps(Maps):
 
     def whitening(self, penalty: float) -> Matrix:
         """What leverage is measured with."""
-        factor: Matrix = np.linalg.inv(np.linalg.cholesky(self._raised(penalty))).T
-        return factor
+        if self._by_axes:
+            return super().whitening(penalty)
+        return self._factor(penalty).T.astype(self.cross.dtype, copy=False)
 
-    def _raised(self, penalty: float) -> Matrix:
+    def _factor(self, penalty: float) -> Matrix:
+        """Of (X'X + floor)^-1 = F'F."""
         raised = self._gram.copy()
         raised[np.diag_indices_from(raised)] += self.floor(penalty)
-        return raised
+        return inverse_of_lower(np.linalg.cholesky(raised))
 
     def steps(self, *, left_out: bool, turned: bool) -> list[Callable[[], object]]:
         """What takes long."""

@@ -3,8 +3,9 @@ parts of the pairs without looking at a pair again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Matrix = NDArray[np.float64]
+    Rows = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,29 @@ class Sums:
     xy: Matrix
 
     @classmethod
-    def of(cls, x: Matrix, y: Matrix) -> Sums:
+    def of(cls, x: Rows, y: Rows) -> Sums:
         """Those of rows x [n, d_in] and y [n, d_out]."""
-        return cls(len(x), x.sum(0), y.sum(0), x.T @ x, x.T @ y)
+        return cls.over([(x, y)])
+
+    @classmethod
+    def over(cls, blocks: Iterable[tuple[Rows, Rows]]) -> Sums:
+        """Those of all blocks of rows x [n, d_in] and y [n, d_out], at least one, which may come into the same memory
+        one after the other.
+
+        Within a block they are made in the precision of its rows, from block to block they are added in float64.
+        """
+        total: Sums | None = None
+        for x, y in blocks:
+            ones = np.ones(len(x), x.dtype)  # by BLAS, which adds float32 in several lines and not all in one
+            parts = ones @ x, ones @ y, x.T @ x, x.T @ y
+            if total is None:
+                total = cls(len(x), *(part.astype(np.float64, copy=False) for part in parts))
+                continue
+            for sums, part in zip((total.x, total.y, total.xx, total.xy), parts, strict=True):
+                sums += part
+            total = replace(total, count=total.count + len(x))
+        assert total is not None  # noqa: S101 - of no rows there are no shapes
+        return total
 
     def __add__(self, more: Sums) -> Sums:
         return Sums(self.count + more.count, self.x + more.x, self.y + more.y, self.xx + more.xx, self.xy + more.xy)

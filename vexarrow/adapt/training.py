@@ -14,7 +14,7 @@ from vexarrow.adapt.fit import PARTS, Fit, Lesson, Linear
 from vexarrow.adapt.gate import FEWEST_PAIRS, Verdict, judge
 from vexarrow.adapt.local_fit import better, check_groups, corrected
 from vexarrow.adapt.model import ModelCard
-from vexarrow.adapt.pairs import Pairs, clean, drawn, pairs_of, unit_rows
+from vexarrow.adapt.pairs import Pairs, clean, drawn, pairs_of, short_unit_rows, unit_rows
 from vexarrow.adapt.projection import Familiarity, Projection, card
 from vexarrow.adapt.report import Point, Report
 from vexarrow.errors import SchemaError, Unfit, UsageError
@@ -146,21 +146,21 @@ def attempt(
         check_groups(local, len(pairs), force=force)
     start = None if prior is None else _linear(prior, *cards)
     now, later = _split(pairs, held_out, seed)
-    learnt, kept = pairs[now], pairs[later]
-    x, y = unit_rows(pairs.source), unit_rows(pairs.target)
-    lesson = Lesson(x, y, start, later=later, seed=seed)
-    first = lesson.first(exact=False, also=_curve_parts(len(learnt)))
-    judged = _projection(first, cards, len(learnt))
+    kept = pairs[later]
+    lesson = Lesson(short_unit_rows(pairs.source), short_unit_rows(pairs.target), start, later=later, seed=seed)
+    first = lesson.first(exact=False, also=_curve_parts(len(now)))
+    judged = _projection(first, cards, len(now))
     changed = None
     if local is not None:
-        judged, changed = better(judged, corrected(judged, first, x[now], y[now], local, seed), kept, force=force)
+        x, y = unit_rows(pairs.source[now]), unit_rows(pairs.target[now])
+        judged, changed = better(judged, corrected(judged, first, x, y, local, seed), kept, force=force)
     report = measures.evaluate(
         judged,
         kept,
-        pairs=len(learnt),
+        pairs=len(now),
         loo_cosine=first.loo_cosine,
         corpus=corpus,
-        curve=_curve(lesson, first, kept, len(learnt)),
+        curve=_curve(lesson, first, kept, len(now)),
     )
     report = replace(report, local=changed)
     verdict = judge(report, cards)
