@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
-from itertools import combinations_with_replacement
+from collections.abc import Sequence
+from itertools import combinations_with_replacement, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -77,16 +76,10 @@ class Fold(NamedTuple):
     x: Matrix
     y: Matrix
 
-    def mapped(self, penalty: float, shrinks: Iterable[float], *, beside: bool) -> dict[Part, Matrix]:
-        """The rows through every part that blends are made of, and the mean that is added to all."""
-        maps, centred = self.maps, self.x - self.maps.source_mean
-        mapped: dict[Part, Matrix] = {
-            "mean": np.broadcast_to(maps.target_mean, self.y.shape),
-            "turn": centred @ maps.turn,
-        }
-        if beside:
-            mapped["beside"] = centred @ maps.beside
-        return mapped | {shrink: centred @ maps.ridge(shrink * penalty) for shrink in shrinks}
+    def mapped(self, part: Part, penalty: float) -> Matrix:
+        """The rows through a part that blends are made of."""
+        mapped: Matrix = (self.x - self.maps.source_mean) @ self.maps.part(part, penalty)
+        return mapped.astype(np.float32, copy=False)
 
 
 class Chosen(NamedTuple):
@@ -107,16 +100,21 @@ def choose_blend(folds: Sequence[Fold], origin: Matrix, penalty: float, *, few: 
     if not folds:
         return Chosen(usual, 0.0)
     blends = BLENDS_OF_FEW if few else BLENDS
-    every: list[dict[Part, Matrix]] = [{} for _ in folds]
+    parts = list(dict.fromkeys(part for one in blends for part in one.parts()))
+    mapped: dict[tuple[Part, int], Matrix] = {}
 
-    def add(at: int) -> None:
-        every[at] = folds[at].mapped(penalty, {one.shrink for one in blends}, beside=few)
+    def add(job: tuple[Part, int]) -> None:
+        mapped[job] = folds[job[1]].mapped(job[0], penalty)
 
-    with blas.single_threaded() if len(folds) > 1 else nullcontext():
-        blas.each(add, range(len(folds)))
-    mapped = _pooled(every)
-    mapped["mean"] += origin.astype(np.float32)
-    judge = _Judge(mapped, np.vstack([fold.y for fold in folds]))
+    with blas.single_threaded():
+        blas.each(add, product(parts, range(len(folds))))
+    judge = _Judge(
+        # Rows of all folds, one below the other: each is a neighbour of those of other folds, too.
+        {part: np.vstack([mapped[part, fold] for fold in range(len(folds))]) for part in parts},
+        np.vstack([fold.y for fold in folds]),
+        np.stack([origin + fold.maps.target_mean for fold in folds]).astype(np.float32),
+        np.repeat(np.arange(len(folds)), [len(fold.y) for fold in folds]),
+    )
     found = judge.found(blends)
     gains = found / np.maximum(found[0].mean(1, keepdims=True), 1e-9)  # [blends, kinds of search, rows]
     gains = (gains - gains[0]).mean(1)
@@ -125,22 +123,26 @@ def choose_blend(folds: Sequence[Fold], origin: Matrix, penalty: float, *, few: 
     return Chosen(best, judge.cosine(best) - judge.cosine(RIDGE))
 
 
-def _pooled(every: Sequence[dict[Part, Matrix]]) -> dict[Part, Matrix]:
-    """The rows of all folds, one below the other: each is a neighbour of those of other folds, too."""
-    return {part: np.vstack([one[part] for one in every]).astype(np.float32, copy=False) for part in every[0]}
-
-
 class _Judge:
-    """Rows judged under many blends. Products of rows are sums of the products of parts, which are made once."""
+    """Rows judged under many blends. Products of rows are sums of the products of parts, which are made once.
 
-    def __init__(self, mapped: dict[Part, Matrix], native: Matrix) -> None:
+    `mapped`: rows through parts of blends. `native`: what they are held against. `means` [folds, d_out]: what is added
+    to the rows of each fold, `fold` [n] the one of each row.
+    """
+
+    def __init__(self, mapped: dict[Part, Matrix], native: Matrix, means: Matrix, fold: NDArray[np.intp]) -> None:
         self._count = min(NEIGHBOURS, len(native) // 4)
-        self._native, self._mapped = native, mapped
         self._asked = {part: native @ rows.T for part, rows in mapped.items()}
         self._within: dict[tuple[Part, Part], Matrix] = {}
         for one, other in combinations_with_replacement(mapped, 2):
-            product = mapped[one] @ mapped[other].T
-            self._within[one, other] = product if one is other else product + product.T
+            table = mapped[one] @ mapped[other].T
+            self._within[one, other] = table if one is other else table + table.T
+        # Rows of a fold share their mean, whose products need to be made once.
+        self._asked["mean"] = (native @ means.T)[:, fold]
+        self._within["mean", "mean"] = (means @ means.T)[fold][:, fold]
+        for part, rows in mapped.items():
+            table = (means @ rows.T)[fold]
+            self._within["mean", part] = table + table.T
         alike = native @ native.T
         np.fill_diagonal(alike, -np.inf)
         self._known = np.argpartition(alike, -self._count, axis=1)[:, -self._count :]
@@ -148,7 +150,7 @@ class _Judge:
     def found(self, blends: Sequence[Blend]) -> Matrix:
         """The share of each row's native neighbours that are found [blends, 2, rows]: among projected rows, and by
         native ones."""
-        found = np.empty((len(blends), 2, len(self._native)))
+        found = np.empty((len(blends), 2, len(self._known)))
 
         def add(at: int) -> None:
             within, asked = self._alike(blends[at])
@@ -162,8 +164,8 @@ class _Judge:
         """The mean cosine of projected and native rows."""
         weights = self._weights(blend)
         within = sum(
-            weights[one] * weights[other] * np.diagonal(product)
-            for (one, other), product in self._within.items()
+            weights[one] * weights[other] * np.diagonal(table)
+            for (one, other), table in self._within.items()
             if one in weights and other in weights
         )
         asked = sum(weight * np.diagonal(self._asked[part]) for part, weight in weights.items())
@@ -178,9 +180,9 @@ class _Judge:
         weights = self._weights(blend)
         within, asked = np.zeros_like(self._asked["mean"]), np.zeros_like(self._asked["mean"])
         room = np.empty_like(within)
-        for (one, other), product in self._within.items():
+        for (one, other), table in self._within.items():
             if one in weights and other in weights:
-                within += np.multiply(product, weights[one] * weights[other], out=room)
+                within += np.multiply(table, weights[one] * weights[other], out=room)
         for part, weight in weights.items():
             asked += np.multiply(self._asked[part], weight, out=room)
         inverse = 1 / np.sqrt(np.diagonal(within))

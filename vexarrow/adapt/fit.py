@@ -102,7 +102,7 @@ class Lesson:
     ) -> None:
         self._later = np.empty(0, np.intp) if later is None else later
         now = np.setdiff1d(np.arange(len(x)), self._later)
-        if len(now) < 3 or (x[now] == x[now[0]]).all():
+        if len(now) < 3 or ((x[now[-1]] == x[now[0]]).all() and (x[now] == x[now[0]]).all()):
             raise ValueError("a map needs three pairs that differ")
         self._prior, self._x, self._y = prior, x, y
         self._penalties = PENALTIES if prior is None else PRIOR_PENALTIES
@@ -141,8 +141,9 @@ class Lesson:
         linear = self._linear(maps, self._near(maps, self._rows(parts), known), known.chosen)
         return Linear(linear.weight.astype(np.float32), linear.bias.astype(np.float32))
 
-    def final(self, known: Fit) -> Fit:
-        """The fit of all rows, in float64, with blend and penalty as those of a part."""
+    def final(self, known: Fit, meanwhile: Sequence[Step] = ()) -> Fit:
+        """The fit of all rows, in float64, with blend and penalty as those of a part. `meanwhile`: calls that have
+        nothing to do with it, for cores that would wait."""
         rows = np.arange(len(self._x))
         if len(rows) > self._x.shape[1]:
             maps: Maps = ManyMaps(reduce(add, [*self._summed(EVERY), self._sum(self._later)]))
@@ -153,7 +154,7 @@ class Lesson:
             self._decompose(steps)
             steps = []
         penalty = self._near(maps, rows, known)
-        return self._fit(maps, rows, penalty, known.chosen, known.loo_cosine, known.curve, steps)
+        return self._fit(maps, rows, penalty, known.chosen, known.loo_cosine, known.curve, steps, meanwhile)
 
     def _rows(self, parts: Parts) -> Rows:
         return np.sort(np.concatenate([self._parts[part] for part in parts]))
@@ -227,7 +228,7 @@ class Lesson:
     def _linear(self, maps: Maps, penalty: float, chosen: Chosen | None) -> Linear:
         """The map of a penalty and a blend, on top of the prior if there is one."""
         source_mean, target_mean = self._origin[0] + maps.source_mean, self._origin[1] + maps.target_mean
-        weight = maps.ridge(penalty) if chosen is None else chosen.blend.of(maps, penalty)
+        weight = maps.part(1.0, penalty) if chosen is None else chosen.blend.of(maps, penalty)
         bias = target_mean - source_mean @ weight
         if self._prior is None:
             return Linear(weight, bias)
@@ -242,15 +243,18 @@ class Lesson:
         cosine: float,
         curve: Curve,
         steps: Sequence[Step] = (),
+        meanwhile: Sequence[Step] = (),
     ) -> Fit:
         """A fit whose map is made of what is there, or of what these steps make meanwhile."""
         found: dict[str, Matrix] = {}
+        ridge = 1.0 if chosen is None else chosen.blend.shrink
 
         def judge() -> None:
             found["whitening"] = maps.whitening(penalty)
             found["leverages"] = self._leverages(rows, maps.source_mean, found["whitening"])
 
-        self._decompose([*steps, judge])
+        # Those that take longest first: whoever is done early takes the next one.
+        self._decompose([*steps, judge, lambda: maps.part(ridge, penalty), *meanwhile])
         return Fit(
             linear=self._linear(maps, penalty, chosen),
             source_mean=self._origin[0] + maps.source_mean,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vexarrow.adapt import blas
 from vexarrow.adapt.neighbours import nearest, own_ranks, shared
-from vexarrow.adapt.pairs import matrix_of, unit_rows
+from vexarrow.adapt.pairs import matrix_of, short_unit_rows
 from vexarrow.adapt.report import NEIGHBOURS, Measure, Point, Report, Spot
 from vexarrow.errors import SchemaError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from vexarrow.adapt.fit import Linear
     from vexarrow.adapt.model import Adapter
+    from vexarrow.adapt.neighbours import Ranks
     from vexarrow.adapt.pairs import Pairs
 
     Matrix = NDArray[np.float32]
@@ -27,9 +29,24 @@ GOOD_ROWS = 100
 Z = 1.959964  # 97.5 % of a normal distribution are below
 
 
+class Known:
+    """Held-out pairs as neighbours are looked for among them, made once for all that is judged by them: unit rows, and
+    `near`, the native neighbours of each row, nearest first, of the largest of `SIZES` that there is.
+
+    Raises SchemaError for less than 2 pairs.
+    """
+
+    def __init__(self, kept: Pairs) -> None:
+        if len(kept) < 2:
+            raise SchemaError(f"{len(kept)} pairs cannot be measured on; 2 are the least, {GOOD_ROWS} are good")
+        self.pairs = kept
+        self.native, self.source = short_unit_rows(kept.target), short_unit_rows(kept.source)
+        self.near = nearest(self.native, self.native, min(max(SIZES), len(kept) - 1), but_self=True)
+
+
 def evaluate(
     adapter: Adapter,
-    kept: Pairs,
+    kept: Pairs | Known,
     *,
     pairs: int | None,
     loo_cosine: float | None = None,
@@ -41,30 +58,31 @@ def evaluate(
     `corpus`: source vectors of what is to be projected, None for those of `kept`. Raises SchemaError for less than 2
     pairs, or pairs of other dimensions.
     """
-    if len(kept) < 2:
-        raise SchemaError(f"{len(kept)} pairs cannot be measured on; 2 are the least, {GOOD_ROWS} are good")
-    if kept.target.shape[1] != adapter.target.dim:
+    known = kept if isinstance(kept, Known) else Known(kept)
+    native, source, rows = known.native, known.source, len(known.native)
+    if native.shape[1] != adapter.target.dim:
         raise SchemaError(
             f"{adapter.target.name} has vectors of {adapter.target.dim} dimensions, those of the target side have "
-            f"{kept.target.shape[1]}"
+            f"{native.shape[1]}"
         )
-    ours = adapter.matrix(kept.source)
-    native, source = _unit(kept.target), _unit(kept.source)
+    ours = adapter.matrix(known.pairs.source)
     cosines = np.einsum("ij,ij->i", ours, native)
     mean = _mean_target(adapter, native)
     shuffled, spread = _shuffled(ours, native)
-    ranks = own_ranks(native, ours)
-    sizes = [size for size in SIZES if size < len(kept)]
-    most = min(max(sizes), len(kept) - 1)
-    near_native = nearest(native, native, most, but_self=True)
-    near_ours = nearest(ours, ours, most, but_self=True)
-    near_source = nearest(source, source, most, but_self=True)
-    near_query = nearest(native, ours, min(NEIGHBOURS, most), but_self=True)
+    sizes = [size for size in SIZES if size < rows]
+    most = min(max(sizes), rows - 1)
     ten = min(NEIGHBOURS, most)
+    near_native = known.near[:, :most]
+    near_ours, near_source, near_query, ranks = _side_by_side(
+        lambda: nearest(ours, ours, most, but_self=True),
+        lambda: nearest(source, source, most, but_self=True),
+        lambda: nearest(native, ours, ten, but_self=True),
+        lambda: own_ranks(native, ours),
+    )
     overlap, staying = (shared(near[:, :ten], near_native[:, :ten]) for near in (near_ours, near_source))
     return Report(
         pairs=pairs,
-        held_out=len(kept),
+        held_out=rows,
         cosine=measure(cosines),
         cosine_p5=float(np.quantile(cosines, 0.05)),
         constant_cosine=float((native @ mean).mean()),
@@ -81,8 +99,8 @@ def evaluate(
         by_size=tuple(_spot(size, near_ours, near_source, near_native) for size in sizes),
         curve=tuple(curve),
         loo_cosine=loo_cosine,
-        unfamiliar=_unfamiliar(adapter, kept.source if corpus is None else corpus),
-        corpus=len(kept) if corpus is None else len(corpus),
+        unfamiliar=_unfamiliar(adapter, known.pairs.source if corpus is None else corpus),
+        corpus=rows if corpus is None else len(corpus),
     )
 
 
@@ -113,16 +131,24 @@ def _student(freedom: int) -> float:
     return Z + first + (5 * Z**5 + 16 * Z**3 + 3 * Z) / 96 / freedom**2
 
 
-def point(count: int, linear: Linear, kept: Pairs) -> Point:
+def point(count: int, linear: Linear, known: Known) -> Point:
     """A point of the learning curve: cosine and overlap of a map on held-out pairs."""
-    ours, native = _unit(linear(_unit(kept.source))), _unit(kept.target)
-    ten = min(NEIGHBOURS, len(kept) - 1)
-    overlap = shared(nearest(ours, ours, ten, but_self=True), nearest(native, native, ten, but_self=True))
-    return Point(count, float(np.einsum("ij,ij->i", ours, native).mean()), float(overlap.mean()))
+    ours = short_unit_rows(linear(known.source))
+    ten = min(NEIGHBOURS, len(ours) - 1)
+    overlap = shared(nearest(ours, ours, ten, but_self=True), known.near[:, :ten])
+    return Point(count, float(np.einsum("ij,ij->i", ours, known.native).mean()), float(overlap.mean()))
 
 
-def _unit(rows: NDArray[Any]) -> Matrix:
-    return unit_rows(rows).astype(np.float32)
+def _side_by_side(*calls: Callable[[], Ranks]) -> list[Ranks]:
+    """What they return, in their order."""
+    found: dict[int, Ranks] = {}
+
+    def call(at: int) -> None:
+        found[at] = calls[at]()
+
+    with blas.single_threaded():
+        blas.each(call, range(len(calls)))
+    return [found[at] for at in range(len(calls))]
 
 
 def _mean_target(adapter: Adapter, native: Matrix) -> Matrix:

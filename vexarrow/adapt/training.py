@@ -64,7 +64,8 @@ class Trial:
     def finish(self) -> Projection:
         """The projection fitted again on all pairs, the held-out ones too, with report and verdict in its header."""
         pairs, cards = self._pairs, (self.judged.source, self.judged.target)
-        final = self._lesson.final(self._first)
+        hashed = [lambda: pairs.sha256, lambda: self.kept.sha256]  # for the header, and kept by the pairs
+        final = self._lesson.final(self._first, meanwhile=hashed)
         made = _projection(final, cards, len(pairs))
         if self._groups is not None:
             made = corrected(made, final, unit_rows(pairs.source), unit_rows(pairs.target), self._groups, self._seed)
@@ -154,13 +155,14 @@ def attempt(
     if local is not None:
         x, y = unit_rows(pairs.source[now]), unit_rows(pairs.target[now])
         judged, changed = better(judged, corrected(judged, first, x, y, local, seed), kept, force=force)
+    known = measures.Known(kept)
     report = measures.evaluate(
         judged,
-        kept,
+        known,
         pairs=len(now),
         loo_cosine=first.loo_cosine,
         corpus=corpus,
-        curve=_curve(lesson, first, kept, len(now)),
+        curve=_curve(lesson, first, known, len(now)),
     )
     report = replace(report, local=changed)
     verdict = judge(report, cards)
@@ -245,14 +247,15 @@ def _curve_parts(count: int) -> list[int]:
     return [parts for parts in CURVE_PARTS if count * parts // PARTS >= 20]
 
 
-def _curve(lesson: Lesson, whole: Fit, kept: Pairs, count: int) -> list[Point]:
-    """What fewer pairs would have given: a fit with an eighth and a half of them."""
+def _curve(lesson: Lesson, whole: Fit, known: measures.Known, count: int) -> list[Point]:
+    """What fewer pairs would have given: a fit with an eighth and a half of them, beside that of all."""
     points = {}
 
     def add(parts: int) -> None:
-        points[parts] = measures.point(count * parts // PARTS, lesson.part(parts, whole), kept)
+        linear = whole.linear if parts == PARTS else lesson.part(parts, whole)
+        points[parts] = measures.point(count * parts // PARTS, linear, known)
 
-    every = _curve_parts(count)
+    every = [*_curve_parts(count), PARTS]
     with blas.single_threaded():  # much of a fit is done by one thread in any case
-        blas.each(add, every[::-1])
-    return [*(points[parts] for parts in every), measures.point(count, whole.linear, kept)]
+        blas.each(add, every)
+    return [points[parts] for parts in every]
