@@ -43,8 +43,9 @@ class Blend(NamedTuple):
 
     def of(self, maps: Maps, penalty: float) -> Matrix:
         """The blended map [d_in, d_out]. `penalty`: of the best leave-one-out cosine."""
-        blended = np.zeros_like(maps.cross)
-        for part, weight in self.parts().items():
+        (first, weight), *others = self.parts().items()
+        blended: Matrix = weight * maps.part(first, penalty)
+        for part, weight in others:
             blended += weight * maps.part(part, penalty)
         return blended
 

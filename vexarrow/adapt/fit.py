@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ PENALTIES = tuple(10.0 ** (power / 2) for power in range(-6, 5))  # 10^-3, 10^-2
 PRIOR_PENALTIES = (*PENALTIES, 300.0, 1e3, 1e6)
 PARTS = 8
 EVERY = tuple(range(PARTS))
+LATER = (PARTS,)  # as if a ninth one: the rows that only the last fit learns from
 FEWEST_JUDGED = 40  # pairs of a cross-validation
 BLOCK_ROWS = 1024  # that are multiplied at once
 ENOUGH_JUDGED = 500  # of more pairs only as many parts are judged as have so many
@@ -125,7 +126,7 @@ class Lesson:
         self._sum_up(wanted)
         whole = self._learnt(EVERY, np.float64 if exact else np.float32, axes=True)
         self._maps = {parts: self._learnt(parts, np.float32) for parts in wanted}
-        self._decompose([*whole.steps(left_out=True, turned=self._prior is None), *self._steps(self._maps.values())])
+        self._take([*whole.steps(left_out=True, turned=self._prior is None), *self._steps(self._maps.values())])
         judged = [self._fold(self._maps[parts], self._parts[part]) for part, parts in folds.items()]
         penalty, curve, left_out = self._best(whole, self._rows(EVERY))
         if self._prior is None:
@@ -146,12 +147,12 @@ class Lesson:
         nothing to do with it, for cores that would wait."""
         rows = np.arange(len(self._x))
         if len(rows) > self._x.shape[1]:
-            maps: Maps = ManyMaps(reduce(add, [*self._summed(EVERY), self._sum(self._later)]))
+            maps: Maps = ManyMaps(reduce(add, self._summed((*EVERY, *LATER))))
         else:
             maps = FewMaps(*self._seen(rows, np.float64))
         steps = self._steps([maps])
         if maps.few:  # else the penalty is known, and nothing has to wait
-            self._decompose(steps)
+            self._take(steps)
             steps = []
         penalty = self._near(maps, rows, known)
         return self._fit(maps, rows, penalty, known.chosen, known.loo_cosine, known.curve, steps, meanwhile)
@@ -171,15 +172,21 @@ class Lesson:
         together: dict[tuple[bool, ...], list[int]] = {}
         for part in EVERY:
             together.setdefault(tuple(part in parts for parts in many), []).append(part)
-        self._sums = {tuple(group): self._sum(self._rows(tuple(group))) for group in together.values()}
+        jobs = {tuple(group): self._rows(tuple(group)) for group in together.values()} | {LATER: self._later}
+
+        def add(parts: Parts) -> None:
+            self._sums[parts] = self._sum(jobs[parts])
+
+        # Side by side: what gathers rows and adds up products knows one thread only.
+        self._take([partial(add, parts) for parts in sorted(jobs, key=lambda one: -len(jobs[one]))])
 
     def _summed(self, parts: Parts) -> list[Sums]:
         if not self._sums:
             self._sum_up([])
-        return [sums for group, sums in self._sums.items() if set(group) <= set(parts)]
+        return [self._sums[group] for group in sorted(self._sums) if set(group) <= set(parts)]
 
     def _sum(self, rows: Rows) -> Sums:
-        cuts = range(BLOCK_ROWS, len(rows), BLOCK_ROWS)
+        cuts = range(BLOCK_ROWS, max(1, len(rows)), BLOCK_ROWS)  # of no rows one block
         return Sums.over(self._seen(block) for block in np.split(rows, cuts))
 
     def _seen(self, rows: Rows, kind: DTypeLike | None = None) -> tuple[Matrix, Matrix]:
@@ -198,7 +205,7 @@ class Lesson:
     def _steps(self, every: Iterable[Maps]) -> list[Step]:
         return [step for maps in every for step in maps.steps(left_out=maps.few, turned=self._prior is None)]
 
-    def _decompose(self, steps: Sequence[Step]) -> None:
+    def _take(self, steps: Sequence[Step]) -> None:
         """What takes most of the time, side by side: one thread does much of a decomposition in any case."""
         if len(steps) == 1:
             steps[0]()
@@ -254,7 +261,7 @@ class Lesson:
             found["leverages"] = self._leverages(rows, maps.source_mean, found["whitening"])
 
         # Those that take longest first: whoever is done early takes the next one.
-        self._decompose([*steps, judge, lambda: maps.part(ridge, penalty), *meanwhile])
+        self._take([*steps, judge, lambda: maps.part(ridge, penalty), *meanwhile])
         return Fit(
             linear=self._linear(maps, penalty, chosen),
             source_mean=self._origin[0] + maps.source_mean,

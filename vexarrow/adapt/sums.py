@@ -64,4 +64,5 @@ class Sums:
     def centred(self) -> tuple[Matrix, Matrix]:
         """The sums of x'x and x'y of rows less their means."""
         mean = self.x / self.count
-        return self.xx - np.outer(mean, self.x), self.xy - np.outer(mean, self.y)
+        shifts = np.outer(mean, self.x), np.outer(mean, self.y)
+        return np.subtract(self.xx, shifts[0], out=shifts[0]), np.subtract(self.xy, shifts[1], out=shifts[1])
