@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -13,6 +13,7 @@ from typing import TypeVar
 from threadpoolctl import ThreadpoolController
 
 Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 
 def cores() -> int:
@@ -43,6 +44,19 @@ def each(work: Callable[[Item], object], items: Iterable[Item], threads: int | N
     for one in helping:
         if not one.cancelled():
             one.result()
+
+
+def results(calls: Sequence[Callable[[], Value]]) -> list[Value]:
+    """What the calls return, in their order. They are made side by side by one thread a core, each with one thread of
+    BLAS, and begun in their order: those that take longest should come first."""
+    found: dict[int, Value] = {}
+
+    def call(at: int) -> None:
+        found[at] = calls[at]()
+
+    with single_threaded():
+        each(call, range(len(calls)))
+    return [found[at] for at in range(len(calls))]
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import combinations_with_replacement, product
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -102,16 +103,11 @@ def choose_blend(folds: Sequence[Fold], origin: Matrix, penalty: float, *, few: 
         return Chosen(usual, 0.0)
     blends = BLENDS_OF_FEW if few else BLENDS
     parts = list(dict.fromkeys(part for one in blends for part in one.parts()))
-    mapped: dict[tuple[Part, int], Matrix] = {}
-
-    def add(job: tuple[Part, int]) -> None:
-        mapped[job] = folds[job[1]].mapped(job[0], penalty)
-
-    with blas.single_threaded():
-        blas.each(add, product(parts, range(len(folds))))
+    jobs = list(product(parts, folds))
+    rows = iter(blas.results([partial(fold.mapped, part, penalty) for part, fold in jobs]))
     judge = _Judge(
         # Rows of all folds, one below the other: each is a neighbour of those of other folds, too.
-        {part: np.vstack([mapped[part, fold] for fold in range(len(folds))]) for part in parts},
+        {part: np.vstack([next(rows) for _ in folds]) for part in parts},
         np.vstack([fold.y for fold in folds]),
         np.stack([origin + fold.maps.target_mean for fold in folds]).astype(np.float32),
         np.repeat(np.arange(len(folds)), [len(fold.y) for fold in folds]),
@@ -133,33 +129,33 @@ class _Judge:
 
     def __init__(self, mapped: dict[Part, Matrix], native: Matrix, means: Matrix, fold: NDArray[np.intp]) -> None:
         self._count = min(NEIGHBOURS, len(native) // 4)
-        self._asked = {part: native @ rows.T for part, rows in mapped.items()}
-        self._within: dict[tuple[Part, Part], Matrix] = {}
-        for one, other in combinations_with_replacement(mapped, 2):
-            table = mapped[one] @ mapped[other].T
-            self._within[one, other] = table if one is other else table + table.T
+        pairs = list(combinations_with_replacement(mapped, 2))
+        alike, *tables = blas.results(
+            [
+                partial(_product, native, native),
+                *(partial(_product, native, rows) for rows in mapped.values()),
+                *(partial(_both_ways, mapped[one], mapped[other]) for one, other in pairs),
+            ]
+        )
+        self._asked: dict[Part, Matrix] = dict(zip(mapped, tables[: len(mapped)], strict=True))
+        self._within: dict[tuple[Part, Part], Matrix] = dict(zip(pairs, tables[len(mapped) :], strict=True))
         # Rows of a fold share their mean, whose products need to be made once.
         self._asked["mean"] = (native @ means.T)[:, fold]
         self._within["mean", "mean"] = (means @ means.T)[fold][:, fold]
         for part, rows in mapped.items():
             table = (means @ rows.T)[fold]
             self._within["mean", part] = table + table.T
-        alike = native @ native.T
         np.fill_diagonal(alike, -np.inf)
         self._known = np.argpartition(alike, -self._count, axis=1)[:, -self._count :]
 
     def found(self, blends: Sequence[Blend]) -> Matrix:
         """The share of each row's native neighbours that are found [blends, 2, rows]: among projected rows, and by
         native ones."""
-        found = np.empty((len(blends), 2, len(self._known)))
+        return np.array(blas.results([partial(self._found, blend) for blend in blends]))
 
-        def add(at: int) -> None:
-            within, asked = self._alike(blends[at])
-            found[at] = self._share(within), self._share(asked)
-
-        with blas.single_threaded():
-            blas.each(add, range(len(blends)))
-        return found
+    def _found(self, blend: Blend) -> tuple[Matrix, Matrix]:
+        within, asked = self._alike(blend)
+        return self._share(within), self._share(asked)
 
     def cosine(self, blend: Blend) -> float:
         """The mean cosine of projected and native rows."""
@@ -198,3 +194,14 @@ class _Judge:
         alike.partition(alike.shape[1] - self._count, axis=1)
         share: Matrix = (known >= alike[:, [-self._count]]).mean(1)
         return share
+
+
+def _product(rows: Matrix, others: Matrix) -> Matrix:
+    product: Matrix = rows @ others.T
+    return product
+
+
+def _both_ways(rows: Matrix, others: Matrix) -> Matrix:
+    """What two parts of a blend add to the products of its rows with each other."""
+    product: Matrix = rows @ others.T
+    return product if rows is others else product + product.T

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from vexarrow.adapt import blas
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,19 +34,25 @@ class LeftOut:
         d_out], or from all of them [d_out], before maps were learnt from the rest."""
         along, kind = maps.along, maps.along.dtype
         self._values, self._floor, self._n = maps.axes.values, maps.floor, maps.count
-        self._rows = (x - maps.source_mean).astype(kind, copy=False) @ maps.axes.vectors
         y, taken = y.astype(kind, copy=False), (taken + maps.target_mean).astype(kind, copy=False)
-        y_along, rest = y @ along.T, y - taken
-        self._with_y = self._rows * y_along
-        self._with_rest = self._rows * (y_along - taken @ along.T)
-        self._inner = along @ along.T
+        rest = y - taken
+        self._inner, y_along, self._rows, taken_along = blas.results(
+            [
+                lambda: along @ along.T,
+                lambda: y @ along.T,
+                lambda: (x - maps.source_mean).astype(kind, copy=False) @ maps.axes.vectors,
+                lambda: taken @ along.T,
+            ]
+        )
+        self._with_y, self._with_rest = self._rows * y_along, self._rows * (y_along - taken_along)
         self._rest_y = np.einsum("ij,ij->i", rest, y)
         self._rest_rest = np.einsum("ij,ij->i", rest, rest)
 
     def curve(self, penalties: Sequence[float], near: float | None) -> tuple[tuple[float, float], ...]:
         """(penalty, cosine) of all, or uphill from the one that is `near` until both its neighbours are lower."""
         if near not in penalties:
-            return tuple((penalty, self.cosine(penalty)) for penalty in penalties)
+            cosines = blas.results([partial(self.cosine, penalty) for penalty in penalties])
+            return tuple(zip(penalties, cosines, strict=True))
         found: dict[float, float] = {}
         top, at = -1, penalties.index(near)
         while top != at:

@@ -205,4 +205,4 @@ class ManyMaps(Maps):
 
     def steps(self, *, left_out: bool, turned: bool) -> list[Callable[[], object]]:
         """What takes long."""
-        return [*([lambda: self.turn] if turned else []), *([lambda: self.axes] if left_out else [])]
+        return [*([lambda: self.turn] if turned else []), *([lambda: self.along] if left_out else [])]

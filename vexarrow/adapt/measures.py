@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from vexarrow.adapt.fit import Linear
     from vexarrow.adapt.model import Adapter
-    from vexarrow.adapt.neighbours import Ranks
     from vexarrow.adapt.pairs import Pairs
 
     Matrix = NDArray[np.float32]
@@ -68,17 +67,19 @@ def evaluate(
     ours = adapter.matrix(known.pairs.source)
     cosines = np.einsum("ij,ij->i", ours, native)
     mean = _mean_target(adapter, native)
-    shuffled, spread = _shuffled(ours, native)
     sizes = [size for size in SIZES if size < rows]
     most = min(max(sizes), rows - 1)
     ten = min(NEIGHBOURS, most)
     near_native = known.near[:, :most]
-    near_ours, near_source, near_query, ranks = _side_by_side(
-        lambda: nearest(ours, ours, most, but_self=True),
-        lambda: nearest(source, source, most, but_self=True),
-        lambda: nearest(native, ours, ten, but_self=True),
-        lambda: own_ranks(native, ours),
+    near_ours, near_source, near_query, ranks = blas.results(
+        [
+            lambda: nearest(ours, ours, most, but_self=True),
+            lambda: nearest(source, source, most, but_self=True),
+            lambda: nearest(native, ours, ten, but_self=True),
+            lambda: own_ranks(native, ours),
+        ]
     )
+    (shuffled, spread), r2 = _shuffled(ours, native), _explained(ours, native)
     overlap, staying = (shared(near[:, :ten], near_native[:, :ten]) for near in (near_ours, near_source))
     return Report(
         pairs=pairs,
@@ -88,7 +89,7 @@ def evaluate(
         constant_cosine=float((native @ mean).mean()),
         shuffled_cosine=shuffled,
         shuffled_std=spread,
-        r2=_explained(ours, native),
+        r2=r2,
         recall_at_1=measure(ranks == 0),
         mrr=measure(1 / (1 + ranks)),
         overlap=measure(overlap),
@@ -137,18 +138,6 @@ def point(count: int, linear: Linear, known: Known) -> Point:
     ten = min(NEIGHBOURS, len(ours) - 1)
     overlap = shared(nearest(ours, ours, ten, but_self=True), known.near[:, :ten])
     return Point(count, float(np.einsum("ij,ij->i", ours, known.native).mean()), float(overlap.mean()))
-
-
-def _side_by_side(*calls: Callable[[], Ranks]) -> list[Ranks]:
-    """What they return, in their order."""
-    found: dict[int, Ranks] = {}
-
-    def call(at: int) -> None:
-        found[at] = calls[at]()
-
-    with blas.single_threaded():
-        blas.each(call, range(len(calls)))
-    return [found[at] for at in range(len(calls))]
 
 
 def _mean_target(adapter: Adapter, native: Matrix) -> Matrix:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,7 +66,8 @@ class Trial:
         """The projection fitted again on all pairs, the held-out ones too, with report and verdict in its header."""
         pairs, cards = self._pairs, (self.judged.source, self.judged.target)
         hashed = [lambda: pairs.sha256, lambda: self.kept.sha256]  # for the header, and kept by the pairs
-        final = self._lesson.final(self._first, meanwhile=hashed)
+        with blas.single_threaded():
+            final = self._lesson.final(self._first, meanwhile=hashed)
         made = _projection(final, cards, len(pairs))
         if self._groups is not None:
             made = corrected(made, final, unit_rows(pairs.source), unit_rows(pairs.target), self._groups, self._seed)
@@ -134,9 +136,10 @@ def attempt(
     the report, chosen by chance, None for a fifth, at most 500; or for each pair whether it is one of them. All are
     fitted again for the result. `corpus`: source vectors of what is to be projected, to see how much of it is unlike
     the pairs. `local`: corrections near so many groups of source vectors as well, None for none; they are left out
-    again where they hardly raise the overlap (`force` keeps them). The same pairs and seed give the same bytes, with as
-    many threads and the same kernels of BLAS. Raises Unfit for pairs that are too few to measure anything (`force`
-    allows 5), SchemaError and DataError for pairs that are none, UsageError for a hold-out that leaves nothing.
+    again where they hardly raise the overlap (`force` keeps them). The same pairs and seed give the same bytes, with
+    the same kernels of BLAS (and as many of its threads, for `local`). Raises Unfit for pairs that are too few to
+    measure anything (`force` allows 5), SchemaError and DataError for pairs that are none, UsageError for a hold-out
+    that leaves nothing.
     """
     given = pairs_of(source, target, [str(row) for row in range(len(source))])
     _check_models(source_model, target_model)
@@ -148,22 +151,24 @@ def attempt(
     start = None if prior is None else _linear(prior, *cards)
     now, later = _split(pairs, held_out, seed)
     kept = pairs[later]
-    lesson = Lesson(short_unit_rows(pairs.source), short_unit_rows(pairs.target), start, later=later, seed=seed)
-    first = lesson.first(exact=False, also=_curve_parts(len(now)))
+    with blas.single_threaded():  # see `fit`
+        lesson = Lesson(short_unit_rows(pairs.source), short_unit_rows(pairs.target), start, later=later, seed=seed)
+        first = lesson.first(exact=False, also=_curve_parts(len(now)))
     judged = _projection(first, cards, len(now))
     changed = None
     if local is not None:
         x, y = unit_rows(pairs.source[now]), unit_rows(pairs.target[now])
         judged, changed = better(judged, corrected(judged, first, x, y, local, seed), kept, force=force)
-    known = measures.Known(kept)
-    report = measures.evaluate(
-        judged,
-        known,
-        pairs=len(now),
-        loo_cosine=first.loo_cosine,
-        corpus=corpus,
-        curve=_curve(lesson, first, known, len(now)),
-    )
+    with blas.single_threaded():
+        known = measures.Known(kept)
+        report = measures.evaluate(
+            judged,
+            known,
+            pairs=len(now),
+            loo_cosine=first.loo_cosine,
+            corpus=corpus,
+            curve=_curve(lesson, first, known, len(now)),
+        )
     report = replace(report, local=changed)
     verdict = judge(report, cards)
     groups = local if changed is not None and changed.kept else None
@@ -249,13 +254,10 @@ def _curve_parts(count: int) -> list[int]:
 
 def _curve(lesson: Lesson, whole: Fit, known: measures.Known, count: int) -> list[Point]:
     """What fewer pairs would have given: a fit with an eighth and a half of them, beside that of all."""
-    points = {}
-
-    def add(parts: int) -> None:
-        linear = whole.linear if parts == PARTS else lesson.part(parts, whole)
-        points[parts] = measures.point(count * parts // PARTS, linear, known)
-
     every = [*_curve_parts(count), PARTS]
-    with blas.single_threaded():  # much of a fit is done by one thread in any case
-        blas.each(add, every)
-    return [points[parts] for parts in every]
+
+    def point(parts: int) -> Point:
+        linear = whole.linear if parts == PARTS else lesson.part(parts, whole)
+        return measures.point(count * parts // PARTS, linear, known)
+
+    return blas.results([partial(point, parts) for parts in every])
