@@ -80,7 +80,7 @@ class Fold(NamedTuple):
 
     def mapped(self, part: Part, penalty: float) -> Matrix:
         """The rows through a part that blends are made of."""
-        mapped: Matrix = (self.x - self.maps.source_mean) @ self.maps.part(part, penalty)
+        mapped = self.maps.through(self.x - self.maps.source_mean, part, penalty)
         return mapped.astype(np.float32, copy=False)
 
 

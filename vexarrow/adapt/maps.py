@@ -114,6 +114,11 @@ class Maps(ABC):
         part: Matrix = getattr(self, name)
         return part
 
+    def through(self, rows: Matrix, name: str | float, penalty: float) -> Matrix:
+        """Rows [n, d_in] through a part of a blend."""
+        mapped: Matrix = rows @ self.part(name, penalty)
+        return mapped
+
 
 class FewMaps(Maps):
     """Those of rows x [n, d_in] and y [n, d_out], with at most d_in + 1 axes between them."""
@@ -140,15 +145,34 @@ class FewMaps(Maps):
     @lazy
     def beside(self) -> Matrix:
         """What it may do with directions in which no two pairs differ."""
-        turned, length = self._turned
-        free = min(self.cross.shape) - len(turned)
-        beside: Matrix = (length * apart(self.axes.vectors, free)) @ apart(turned.T, free).T
+        into, out = self._beside
+        beside: Matrix = into @ out
         return beside
+
+    def through(self, rows: Matrix, name: str | float, penalty: float) -> Matrix:
+        """Rows through a part, along the axes: a few rows take less time than the part itself, and less memory."""
+        if name == "beside":
+            into, out = self._beside
+            beside: Matrix = rows @ into @ out
+            return beside
+        along = rows @ self.axes.vectors
+        if isinstance(name, float):
+            ridge: Matrix = along / (self.axes.values + self.floor(name * penalty)) @ self.along
+            return ridge
+        turned, length = self._turned
+        turn: Matrix = length * along @ turned
+        return turn
 
     @lazy
     def _turned(self) -> tuple[Matrix, float]:
         turned, total = polar(self.along)
         return turned, total / self.spread
+
+    @lazy
+    def _beside(self) -> tuple[Matrix, Matrix]:
+        turned, length = self._turned
+        free = min(self.cross.shape) - len(turned)
+        return length * apart(self.axes.vectors, free), apart(turned.T, free).T
 
     def steps(self, *, left_out: bool, turned: bool) -> list[Callable[[], object]]:
         """What takes long."""
