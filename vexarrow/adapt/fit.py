@@ -8,10 +8,9 @@ beside the mean, is what finds the most native neighbours in a cross-validation.
 
 Many pairs are summed up once, in eight parts; whatever is fitted to some of the parts is fitted to their sums.
 
-All that takes long is done side by side, with one thread of BLAS each (`blas.results`), and so is all between it: a
-thread of OpenBLAS that has worked looks out for more for 25 ms and more, and takes half a core from what comes next.
-(Training on 5,000 pairs from 768 to 1536 dimensions took a fifth longer where the two ways took turns.) Besides, the
-result does not depend on the number of threads then.
+All that takes long is done side by side, with one thread of BLAS each (`blas.results`), and so is all between it:
+training on 5,000 pairs from 768 to 1536 dimensions took a fifth longer where this and BLAS with all cores took turns.
+Besides, the result does not depend on the number of threads then.
 """
 
 from __future__ import annotations

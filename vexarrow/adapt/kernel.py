@@ -7,8 +7,8 @@ OpenBLAS cut the inner dimension in two, which costs more.)
 
 The product goes into memory of the thread's own, which stays in the cache from block to block, and only the last pass
 writes to where the result belongs: BLAS goes over a product several times, and it is memory that does not keep up. With
-blocks of twice the size this raised the rate from 77 to 89 % of the processor's peak at 384 to 1536 dimensions, and
-from 87 to 96 % at 768 to 3072 (Xeon with AVX-512, into memory that is there).
+blocks of twice the size this raised the rate from 75 to 85 % of the processor's peak at 384 to 1536 dimensions, and
+from 81 to 87 % at 768 to 3072 (Xeon with AVX-512, into memory that is there).
 
 What was measured and is no faster: the passes over a few rows at a time while the second-level cache holds them; a bias
 that is repeated, so that numpy adds it to eight rows at once; to write the bias first and have BLAS add the product to
