@@ -166,7 +166,11 @@ def _read(body: bytes) -> Any:
         return _DOUBLE.unpack_from(body, 1)[0]
     if tag == 0x20:
         return body[1] != 0
-    inside = body[varint_at(body, 1)[1] :]
+    return value_of(tag, body[varint_at(body, 1)[1] :])
+
+
+def value_of(tag: int, inside: bytes) -> Any:
+    """The object or list in a Value. Raises ValueError for other kinds, and DecodeError."""
     if tag == 0x2A:
         return payload(messages()["Struct"].FromString(inside).fields)
     if tag == 0x32:
