@@ -171,8 +171,10 @@ class GrpcVectors:
         asked = {b"\x0a": prefix, b"\x1a": token, b"\x22": namespace}
         request = b"\x10" + varint(limit)
         request += b"".join(sized(tag, value.encode()) for tag, value in asked.items() if value)
-        found, token = self._page("List", request)
-        return [_of(one).get(1, b"").decode() for one in found], token or None
+        answer = self._calls.call("List", request)
+        ids, rest = _ids(answer)
+        found, token = self._items("List", answer[rest:])
+        return ids + [_of(one).get(1, b"").decode() for one in found], token or None
 
     def fetched(self, namespace: str, ids: Sequence[str]) -> bytes:
         """See Data."""
@@ -211,7 +213,7 @@ class GrpcVectors:
     def stats(self) -> Json:
         """See Data."""
         told: Json = {"dimension": None, "metric": None, "vectorType": None, "namespaces": {}}
-        for number, value in self._fields("DescribeIndexStats", b""):
+        for number, value in self._fields("DescribeIndexStats", self._calls.call("DescribeIndexStats", b"")):
             if number == 1:
                 entry = _of(value)
                 count = _of(entry.get(2, b"")).get(1, 0)
@@ -224,7 +226,7 @@ class GrpcVectors:
         """See Data."""
         request = (sized(b"\x0a", token.encode()) if token else b"") + b"\x10" + varint(100)
         try:
-            found, following = self._page("ListNamespaces", request)
+            found, following = self._items("ListNamespaces", self._calls.call("ListNamespaces", request))
         except NoGrpc as error:
             raise Unsupported(str(error)) from None
         spaces = [_of(one) for one in found]
@@ -232,15 +234,15 @@ class GrpcVectors:
 
     # -- small answers --------------------------------------------------------------------------------------
 
-    def _fields(self, call: str, request: bytes) -> list[tuple[int, Any]]:
+    def _fields(self, call: str, answer: bytes) -> list[tuple[int, Any]]:
         try:
-            return list(fields(self._calls.call(call, request)))
+            return list(fields(answer))
         except ValueError as error:
             raise DataError(f"{self._calls}: {call}: an answer that cannot be read: {error}") from None
 
-    def _page(self, call: str, request: bytes) -> tuple[list[bytes], str]:
+    def _items(self, call: str, answer: bytes) -> tuple[list[bytes], str]:
         """The items of an answer that comes in pages, and the token of the next one: its first two fields."""
-        told = self._fields(call, request)
+        told = self._fields(call, answer)
         token = next((_of(value).get(1, b"") for number, value in told if number == 2), b"")
         return [value for number, value in told if number == 1], token.decode()
 
@@ -251,3 +253,18 @@ def _of(message: bytes) -> dict[int, Any]:
         return dict(fields(message))
     except ValueError as error:
         raise DataError(f"an answer of Pinecone that cannot be read: {error}") from None
+
+
+def _ids(answer: bytes) -> tuple[list[str], int]:
+    """The first ids of an answer to List, while they are ASCII and short as nearly all are; and where the rest is."""
+    ids: list[str] = []
+    at, end = 0, len(answer)
+    text = answer.decode("latin-1")
+    while at + 4 <= end and answer[at] == 0x0A == answer[at + 2]:
+        size = answer[at + 3]
+        stop = at + 4 + size
+        if size >= 0x7E or answer[at + 1] != size + 2 or stop > end or not (one := text[at + 4 : stop]).isascii():
+            break
+        ids.append(one)
+        at = stop
+    return ids, at

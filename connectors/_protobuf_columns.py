@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MOST_FIELDS = 400
 _LONGEST = 21  # bits before the last byte of a varint: no length here has 28
 _MESSAGE = 2
+_FIRST_TAG = 8
 _SIZES = np.array([0, 8, 0, -1, -1, 4, -1, -1])  # of a field by its wire kind, where that tells it; -1: not known
 
 
@@ -51,12 +52,12 @@ class Fields:
     """The fields of many messages, step by step."""
 
     def __init__(self, steps: Sequence[Step], messages: int) -> None:
-        self._steps = steps
+        self.steps = steps
         self._messages = messages
 
     def each(self, number: int) -> tuple[Places, Places]:
         """Start and stop of the one field of a number in each message. Raises Unusual when one has none or several."""
-        found = [step for step in (one.of(number) for one in self._steps) if step.owner.size]
+        found = [step for step in (one.of(number) for one in self.steps) if step.owner.size]
         if len(found) == 1 and len(found[0].owner) == self._messages:
             return found[0].start, found[0].stop
         owner, _, _, start, stop = _concatenated(found)
@@ -67,7 +68,7 @@ class Fields:
 
     def every(self, number: int) -> Step:
         """All fields of a number in the order of the messages."""
-        found = _concatenated([one.of(number) for one in self._steps])
+        found = _concatenated([one.of(number) for one in self.steps])
         order = np.argsort(found.owner, kind="stable")
         return Step(*(column[order] for column in found))
 
@@ -75,9 +76,9 @@ class Fields:
         """The one field of each message. Raises Unusual when one has none or several."""
         if not self._messages:
             return _concatenated([])
-        if len(self._steps) != 1 or len(self._steps[0].owner) != self._messages:
+        if len(self.steps) != 1 or len(self.steps[0].owner) != self._messages:
             raise Unusual("a message with other fields than one")
-        return self._steps[0]
+        return self.steps[0]
 
 
 def _concatenated(steps: Sequence[Step]) -> Step:
@@ -98,6 +99,8 @@ def walk(data: NDArray[np.uint8], starts: Places, stops: Places) -> Fields:
             raise Unusual("a message of many fields")
         tag, at = _varints(data, at, end)
         kind = tag & 7
+        if tag.min() < _FIRST_TAG:
+            raise Unusual("a field without a number")
         if (kind == _MESSAGE).all():
             length, at = _varints(data, at, end)
             stop = at + length

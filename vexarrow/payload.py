@@ -50,6 +50,7 @@ _NODE = "_node_content"
 ANYWHERE = Found()
 _TEXTS = ("text", "namespace", "model")
 _INSIDE = frozenset({"metadata", "metadata_text", "floats", "empty"})
+_INTEGERS = 2.0**63  # from here on JSON readers do not take whole numbers for integers alike
 _HIDDEN_TEXTS = {"source_store": None, "modality": "text", "vex_version": records.VMIG_VERSION}
 
 Payload = dict[str, Any]
@@ -224,7 +225,7 @@ def _unpacked(payload: Payload, hidden: Payload | None, shape: Shape, found: Fou
     if shape.whole_floats:
         floats = set(hidden.get("floats", ()))
         for key, value in payload.items():
-            if value.__class__ is float and value.is_integer() and key not in floats:
+            if value.__class__ is float and abs(value) < _INTEGERS and value.is_integer() and key not in floats:
                 payload[key] = int(value)
     if "metadata_text" in hidden:
         row["metadata"] = hidden["metadata_text"]
