@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, lru_cache
+from itertools import count, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -49,20 +50,24 @@ def messages() -> Mapping[str, Any]:
 
 
 def vectors_bytes(
-    ids: Sequence[str], values: memoryview, metadata: Sequence[bytes], sparse: Sequence[bytes | None] | None
+    ids: Sequence[str],
+    values: memoryview,
+    metadata: Sequence[bytes | memoryview],
+    sparse: Sequence[bytes | None] | None,
 ) -> list[bytes]:
     """Each Vector of an UpsertRequest; joined they are the request, but for its namespace. `values`: the bytes of all
     vectors, one after the other; `metadata`: of `struct_bytes`; `sparse`: indices and values as fields."""
     size = len(values) // max(len(ids), 1)
     head = b"\x12" + varint(size)
-    fixed = len(head) + size
+    fixed = len(head) + size + 2  # and the tags of id and metadata
     found = []
-    for row, (identity, fields) in enumerate(zip(ids, metadata, strict=True)):
-        name, more = sized(b"\x0a", identity.encode()), sized(b"\x1a", fields)
-        if sparse is not None and (pair := sparse[row]) is not None:
-            more += sized(b"\x22", pair)
-        length = varint(len(name) + fixed + len(more))
-        found.append(b"".join((b"\x0a", length, name, head, values[row * size : (row + 1) * size], more)))
+    more = sparse or repeat(None)
+    for name, fields, pair, at in zip(map(str.encode, ids), metadata, more, count(0, size)):
+        long, wide = varint(len(name)), varint(len(fields))
+        end = b"" if pair is None else sized(b"\x22", pair)
+        length = varint(fixed + len(long) + len(name) + len(wide) + len(fields) + len(end))
+        vector = values[at : at + size]
+        found.append(b"".join((b"\x0a", length, b"\x0a", long, name, head, vector, b"\x1a", wide, fields, end)))
     return found
 
 
@@ -79,12 +84,12 @@ def struct_bytes(values: Mapping[str, Any]) -> bytes:
         if kind is str:
             text = member.encode()
             heads, size = _heads(key), len(text)
-            head = heads.get(size) or _head(key, size)
+            head = heads.get(size) or text_head(key, size)
             if size < _KEPT_SIZES:
                 heads[size] = head
             out += (head, text)
         elif kind is float or kind is int:
-            out += (_number_head(key), _pack(member))
+            out += (number_head(key), _pack(member))
         else:
             out.append(sized(b"\x0a", _name(key) + sized(b"\x12", _value(member))))
     return b"".join(out)
@@ -97,11 +102,11 @@ def _name(key: str) -> bytes:
 
 @lru_cache(512)
 def _heads(key: str) -> dict[int, bytes]:
-    """What `_head` has made for a key, by the size of the text."""
+    """What `text_head` has made for a key, by the size of the text."""
     return {}
 
 
-def _head(key: str, size: int) -> bytes:
+def text_head(key: str, size: int) -> bytes:
     """What stands before a text of so many bytes in an entry of a key."""
     name, text = _name(key), b"\x1a" + varint(size)
     value = b"\x12" + varint(len(text) + size) + text
@@ -109,10 +114,15 @@ def _head(key: str, size: int) -> bytes:
 
 
 @lru_cache(4096)
-def _number_head(key: str) -> bytes:
+def number_head(key: str) -> bytes:
     """What stands before the eight bytes of a number in an entry of a key."""
     name = _name(key)
     return b"\x0a" + varint(len(name) + 11) + name + b"\x12\x09\x11"
+
+
+def boolean_entry(key: str, *, value: bool) -> bytes:
+    """The entry of a key with true or false."""
+    return sized(b"\x0a", _name(key) + sized(b"\x12", _value(value)))
 
 
 def _value(value: Any) -> bytes:

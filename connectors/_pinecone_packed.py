@@ -14,11 +14,12 @@ import pyarrow as pa
 
 from vexarrow import records
 from vexarrow.errors import DataError
-from vexarrow.payload import ANYWHERE
+from vexarrow.payload import ANYWHERE, HIDDEN, Payload
 
 from ._pinecone_columns import NAMES, Cut, columns, cut
+from ._pinecone_entries import entries
 from ._pinecone_messages import joined, messages, payload, struct_bytes, vectors_bytes
-from ._pinecone_shape import Addressed, read
+from ._pinecone_shape import Addressed, Form, Later, addressed, placed, read
 from ._pinecone_wire import Answer, Json, Reader, Written, sparse_made
 from ._protobuf import from_varints, sized, varints
 from ._protobuf_columns import Unusual
@@ -35,13 +36,38 @@ def _sparse_message(indices: NDArray[np.uint32], weights: NDArray[np.float32]) -
     return sized(b"\x0a", varints(indices)) + sized(b"\x12", weights.tobytes())
 
 
-def packed(batch: pa.RecordBatch, to: Addressed, column: pa.Array | None) -> Written:
-    """Every record as a Vector. `column`: the sparse vectors."""
+def packed(
+    batch: pa.RecordBatch,
+    form: Form,
+    fixed: str | None,
+    notes: Sequence[Payload | None] | None,
+    column: pa.Array | None,
+) -> tuple[Addressed, Written]:
+    """Every record as a Vector, and where it goes. `fixed` and `notes` are those of `addressed`, `column`: the sparse
+    vectors."""
+    if notes is None and not form.typed and form.hidden == HIDDEN:
+        to, metadata = _by_columns(batch, form, fixed)
+    else:
+        to = addressed(batch, form, fixed, notes)
+        metadata = [struct_bytes(one) for one in to.metadata]
     matrix = np.ascontiguousarray(records.matrix(batch.column("vector")), dtype="<f4")
-    metadata = [struct_bytes(one) for one in to.metadata]
     sparse = sparse_made(column, _sparse_message)
     found = vectors_bytes(to.ids, matrix.reshape(-1).view(np.uint8).data, metadata, sparse)
-    return Written(found, [_JSON_TO_MESSAGE * len(one) for one in metadata])
+    return to, Written(found, [_JSON_TO_MESSAGE * len(one) for one in metadata])
+
+
+def _by_columns(batch: pa.RecordBatch, form: Form, fixed: str | None) -> tuple[Addressed, list[bytes | memoryview]]:
+    """Where records go and their metadata as messages, all at once but for those that need more in `__vex__`."""
+    place = placed(batch, fixed)
+    known = entries(batch, {*place.encoded, *place.renamed})
+    metadata: list[bytes | memoryview] = [*known.structs]
+    others = np.flatnonzero(~known.done).tolist()
+    if others:
+        rest = addressed(batch.take(pa.array(others)), form, fixed, None)
+        for row, one in zip(others, rest.metadata, strict=True):
+            metadata[row] = struct_bytes(one)
+    later = Later(batch.num_rows, lambda: addressed(batch, form, fixed, None).metadata)
+    return Addressed(place.ids, place.namespaces, later), metadata
 
 
 @dataclass(frozen=True)

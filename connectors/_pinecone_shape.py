@@ -8,8 +8,9 @@ may not begin with `_`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import orjson
@@ -88,29 +89,67 @@ class Addressed:
     metadata: Sequence[Payload]
 
 
-def addressed(
-    batch: pa.RecordBatch, form: Form, fixed: str | None, notes: Sequence[Payload | None] | None
-) -> Addressed:
-    """The records of a batch. `fixed`: the one Pinecone namespace that all go to. `notes`: more to be kept of each."""
+class Later(Sequence[Payload]):
+    """The metadata of records, made when one is asked for."""
+
+    def __init__(self, rows: int, make: Callable[[], Sequence[Payload]]) -> None:
+        self._rows = rows
+        self._make = make
+
+    @cached_property
+    def _made(self) -> Sequence[Payload]:
+        return self._make()
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._made[row]
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Ids and namespaces as Pinecone takes them; `encoded` and `renamed`: what they were before, by row, where that is
+    not the same."""
+
+    ids: Sequence[str]
+    namespaces: Sequence[str]
+    encoded: Mapping[int, str]
+    renamed: Mapping[int, str | None]
+
+
+def placed(batch: pa.RecordBatch, fixed: str | None) -> Placed:
+    """Where the records of a batch go. `fixed`: the one Pinecone namespace that all go to."""
     originals = batch.column("id").to_pylist()
     spaces = batch.column("namespace").to_pylist()
     used = {space: to_namespace(space) if fixed is None else fixed for space in dict.fromkeys(spaces)}
     kept = {space for space, name in used.items() if (name or None) != space}
-    ids, metadata = [to_id(one) for one in originals], pack(batch, form.shape)
+    ids = [to_id(one) for one in originals]
+    encoded = {row: original for row, original in enumerate(originals) if ids[row] != original}
+    renamed = {row: space for row, space in enumerate(spaces) if space in kept} if kept else {}
+    return Placed(ids, [used[space] for space in spaces], encoded, renamed)
+
+
+def addressed(
+    batch: pa.RecordBatch, form: Form, fixed: str | None, notes: Sequence[Payload | None] | None
+) -> Addressed:
+    """The records of a batch. `fixed`: the one Pinecone namespace that all go to. `notes`: more to be kept of each."""
+    place = placed(batch, fixed)
+    metadata = pack(batch, form.shape)
     allowed: set[str] = set()
     for row, payload in enumerate(metadata):
         note = dict(notes[row] or {}) if notes is not None else {}
-        if spaces[row] in kept:
-            note["namespace"] = spaces[row]
+        if row in place.renamed:
+            note["namespace"] = place.renamed[row]
         if not payload.keys() <= allowed:
             _unbarred(payload, form, note)
             if not form.typed:
                 allowed.update(payload)
         hidden = payload.pop(HIDDEN, None)
         payload[form.hidden] = _joined(hidden, note) if note else hidden or "{}"
-        if ids[row] != originals[row]:
-            payload[form.original] = originals[row]
-    return Addressed(ids, [used[space] for space in spaces], metadata)
+        if row in place.encoded:
+            payload[form.original] = place.encoded[row]
+    return Addressed(place.ids, place.namespaces, metadata)
 
 
 def _joined(hidden: str | None, note: Payload) -> str:

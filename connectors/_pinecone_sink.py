@@ -119,8 +119,12 @@ class PineconeSink:
             return _once(rejects + [Reject("dimension", said, row=row) for row in range(batch.num_rows)])
         name = self._sparse(batch, opened)
         column = batch.column(name) if name else None
-        to = addressed(batch, form, opened.namespace, _notes(column, name, opened))
-        as_sent = packed(batch, to, column) if opened.data.packed else written(batch, to, opened.index, column)
+        notes = _notes(column, name, opened)
+        if opened.data.packed:
+            to, as_sent = packed(batch, form, opened.namespace, notes, column)
+        else:
+            to = addressed(batch, form, opened.namespace, notes)
+            as_sent = written(batch, to, opened.index, column)
         rejects = _once(rejects + _too_large(to, as_sent, opened) + _too_many(column))
         gone = {reject.row for reject in rejects}
         rows = [row for row in range(batch.num_rows) if row not in gone]

@@ -47,7 +47,7 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
-def sized(tag: bytes, data: bytes) -> bytes:
+def sized(tag: bytes, data: bytes | memoryview) -> bytes:
     """A field that has a length, text, bytes or a message: its tag, its length and what it holds."""
     length = len(data)
     return tag + (_SMALL[length] if length < _TABLE else varint(length)) + data

@@ -128,6 +128,15 @@ def _hide(name: str, values: Sequence[Any], hidden: Sequence[Payload]) -> None:
                 hidden[row][name] = value
 
 
+def usual(batch: pa.RecordBatch) -> list[tuple[tuple[str, str], ...]] | None:
+    """What is hidden of each record but for metadata, text, extra and score: names and values; None when nothing is of
+    any."""
+    hidden: list[Payload] = [{} for _ in range(batch.num_rows)]
+    for name in _HIDDEN_TEXTS:
+        _hide(name, _texts(batch, name), hidden)
+    return [tuple(one.items()) for one in hidden] if any(hidden) else None
+
+
 def _looks_foreign(payload: Payload, *, text: bool) -> bool:
     """Whether members of our metadata would be taken for the text or the metadata of another tool. `text`: whether the
     record has one."""
@@ -137,7 +146,7 @@ def _looks_foreign(payload: Payload, *, text: bool) -> bool:
 
 
 def _members(text: str, shape: Shape, taken: set[str], payload: Payload, hidden: dict[str, Any]) -> None:
-    value, exact = _read(text)
+    value, exact = read_json(text)
     if not exact:
         hidden["metadata_text"] = text
     others, floats = {}, []
@@ -156,7 +165,7 @@ def _members(text: str, shape: Shape, taken: set[str], payload: Payload, hidden:
         hidden["floats"] = floats
 
 
-def _read(text: str) -> tuple[dict[str, Any], bool]:
+def read_json(text: str) -> tuple[dict[str, Any], bool]:
     """A JSON object as Python has it, and whether that is all that the text says."""
     try:
         value = orjson.loads(text)

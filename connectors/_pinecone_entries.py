@@ -1,0 +1,208 @@
+"""The metadata of many records as the bytes of a google.protobuf.Struct each, put together as columns.
+
+What comes out is what `_pinecone_shape.addressed` and `_pinecone_messages.struct_bytes` make of the same records, for
+those that need nothing but which numbers are floats, and where they came from, in `__vex__`; others are left to these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from itertools import chain, compress, pairwise, repeat
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from vexarrow import records, timestamps
+from vexarrow.ids import ORIGINAL_ID
+from vexarrow.payload import HIDDEN, read_json, usual
+
+from ._pinecone_messages import boolean_entry, number_head, text_head
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Places = NDArray[np.int64]
+
+_FIELDS = ("text", "model", "created_at")
+_BARRED = frozenset({HIDDEN, ORIGINAL_ID, *_FIELDS})
+_TEXT, _FLOAT, _INTEGER, _FALSE, _TRUE, _OTHER = range(6)
+_KINDS = {str: _TEXT, float: _FLOAT, int: _INTEGER, bool: _FALSE}
+_EXACT = 2.0**53
+_LONGEST = 1 << 32  # more than the bytes of any text
+_NUMBER, _NO, _YES = -1, -2, -3  # instead of the size of a text
+
+
+class Entries(NamedTuple):
+    """`done`: the rows whose metadata are in `structs`; those of the others are empty there."""
+
+    done: NDArray[np.bool_]
+    structs: Sequence[memoryview]
+
+
+def entries(batch: pa.RecordBatch, without: Collection[int]) -> Entries:
+    """The metadata of the records of a batch, but for those rows."""
+    rows = batch.num_rows
+    members = _members(records.storage(batch.column("metadata")).to_pylist())
+    done = members.done
+    done[list(without)] = False
+    columns = {name: _texts(batch.column(name), name) for name in _FIELDS}
+    for column in columns.values():
+        done &= _sizes(column) != 0
+    for name in ("extra", "score"):
+        done &= np.asarray(batch.column(name).is_null())
+    hidden = _hidden(batch, members)
+    parts = _Parts(rows)
+    parts.add(members.owner, members.key, members.size, members.body, members.values)
+    for name, column in (*columns.items(), (HIDDEN, hidden)):
+        there = np.flatnonzero(np.asarray(column.is_valid()))
+        parts.add(there, np.full(len(there), members.place(name)), _sizes(column)[there], there, column)
+    return Entries(done, parts.structs(members.names, done))
+
+
+# -- the members of the metadata ------------------------------------------------------------------------
+
+
+class _Members:
+    """The members of all metadata: the row of each, the place of its key in `names`, the size of its text (or what it
+    is instead), and the place of its value in `values`. `done`: rows of which these are all members."""
+
+    def __init__(self, objects: Sequence[dict[str, Any]], done: NDArray[np.bool_]) -> None:
+        self.done = done
+        keys: list[str] = [*chain.from_iterable(objects)]
+        given: list[Any] = [*chain.from_iterable(map(dict.values, objects))]
+        self._places = {key: place for place, key in enumerate(dict.fromkeys([*keys, *_FIELDS, HIDDEN]))}
+        self.names = list(self._places)
+        self.owner = np.repeat(np.arange(len(objects)), [*map(len, objects)])
+        self.key = np.fromiter(map(self._places.__getitem__, keys), np.int64, len(keys))
+        kind = np.frombuffer(bytes(map(_KINDS.get, map(type, given), repeat(_OTHER))), np.uint8)
+        number = (kind == _FLOAT) | (kind == _INTEGER)
+        texts = pa.array(list(compress(given, (kind == _TEXT).tolist())), pa.string())
+        numbers = np.array(list(compress(given, number.tolist())), np.float64)
+        self.size = np.full(len(keys), _NO)
+        self.size[kind == _TEXT] = _sizes(texts)
+        self.size[number] = _NUMBER
+        flags = np.flatnonzero(kind == _FALSE)
+        self.size[flags] = [_YES if given[at] else _NO for at in flags.tolist()]
+        self.body = np.full(len(keys), len(texts) + len(numbers))
+        self.body[kind == _TEXT] = np.arange(len(texts))
+        self.body[number] = len(texts) + np.arange(len(numbers))
+        self.values = pa.concat_arrays([texts.cast(pa.binary()), _doubles(numbers), pa.array([b""], pa.binary())])
+        value = np.zeros(len(keys))
+        value[number] = numbers
+        self.whole = np.flatnonzero((kind == _FLOAT) & (np.floor(value) == value))
+        barred = np.array([not name or name[0] == "$" or name in _BARRED for name in self.names], dtype=bool)
+        unfit = (kind == _OTHER) | ((kind == _INTEGER) & (np.abs(value) >= _EXACT)) | barred[self.key]
+        done[self.owner[unfit]] = False
+
+    def place(self, name: str) -> int:
+        """The place of a key in `names`."""
+        return self._places[name]
+
+
+def _members(texts: Sequence[str | None]) -> _Members:
+    objects, exact = _read(["{}" if text is None else text for text in texts])
+    empty = np.array([not value for value in objects], dtype=bool)
+    return _Members(objects, exact & ~(empty & np.array([text is not None for text in texts], dtype=bool)))
+
+
+def _read(texts: Sequence[str]) -> tuple[Sequence[dict[str, Any]], NDArray[np.bool_]]:
+    """JSON objects as Python has them, and which of them are all that their text says."""
+    try:
+        objects = [*map(orjson.loads, texts)]
+        written = b",".join(map(orjson.dumps, objects))
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        written = None
+    # Where one object ends is in the text alone: texts that are the same together are the same one by one.
+    if written == ",".join(texts).encode() and set(map(type, objects)) <= {dict}:
+        return objects, np.ones(len(texts), dtype=bool)
+    told = [read_json(text) for text in texts]
+    return [value for value, _ in told], np.array([exact for _, exact in told], dtype=bool)
+
+
+def _texts(column: pa.Array, name: str) -> pa.StringArray:
+    if name != "created_at" or column.null_count == len(column):
+        return column.cast(pa.string())
+    return pa.array(timestamps.texts(column), pa.string())
+
+
+def _hidden(batch: pa.RecordBatch, members: _Members) -> pa.StringArray:
+    """What `__vex__` says in each row."""
+    told = usual(batch)
+    owner, key, names = members.owner[members.whole], members.key[members.whole], members.names
+    counts = np.bincount(owner, minlength=batch.num_rows)
+    index = np.zeros(batch.num_rows, np.int64)
+    index[owner] = 1 + key
+    several = counts > 1 if told is None else np.ones(len(counts), dtype=bool)
+    floats: dict[int, list[str]] = {row: [] for row in np.flatnonzero(several).tolist()}
+    some = several[owner]
+    for row, at in zip(owner[some].tolist(), key[some].tolist(), strict=True):
+        floats[row].append(names[at])
+    texts = [_said(tuple(keys), told[row] if told else ()) for row, keys in floats.items()]
+    index[several] = 1 + len(names) + np.arange(len(texts))
+    return pa.array(["{}", *(_said((name,)) for name in names), *texts], pa.string()).take(pa.array(index))
+
+
+@lru_cache(1024)
+def _said(floats: tuple[str, ...], told: tuple[tuple[str, str], ...] = ()) -> str:
+    return orjson.dumps(({"floats": floats} if floats else {}) | dict(told)).decode()
+
+
+# -- putting together -----------------------------------------------------------------------------------
+
+
+class _Parts:
+    """Members of rows, group after group."""
+
+    def __init__(self, rows: int) -> None:
+        self._counts = np.zeros(rows, np.int64)
+        self._groups: list[tuple[Places, ...]] = []
+        self._values: list[pa.Array] = []
+        self._known = 0
+
+    def add(self, owner: Places, key: Places, size: Places, body: Places, values: pa.Array) -> None:
+        """Members, those of a row together, after those that the rows have already. `body`: their places in values."""
+        counts = np.bincount(owner, minlength=len(self._counts))
+        within = np.arange(len(owner)) - (np.cumsum(counts) - counts)[owner]
+        self._groups.append((owner, self._counts[owner] + within, key * _LONGEST + size, self._known + body))
+        self._counts += counts
+        self._values.append(values.cast(pa.binary()))
+        self._known += len(values)
+
+    def structs(self, names: Sequence[str], done: NDArray[np.bool_]) -> list[memoryview]:
+        """The bytes of all members of each row, of one that is not done none."""
+        owner, within, code, body = map(np.concatenate, zip(*self._groups, strict=True))
+        mine = done[owner]
+        owner, within, code, body = owner[mine], within[mine], code[mine], body[mine]
+        stops = np.cumsum(np.where(done, self._counts, 0))
+        place = 2 * ((stops - self._counts)[owner] + within)
+        heads = pa.array(code).dictionary_encode()
+        made = [_head(names[(one + 3) // _LONGEST], (one + 3) % _LONGEST - 3) for one in heads.dictionary.to_pylist()]
+        order = np.empty(2 * len(owner), np.int64)
+        order[place] = self._known + heads.indices.to_numpy()
+        order[place + 1] = body
+        joined = pa.concat_arrays([*self._values, pa.array(made, pa.binary())]).take(pa.array(order))
+        bounds = np.frombuffer(joined.buffers()[1], np.int32, len(joined) + 1)[np.append(0, 2 * stops)].tolist()
+        whole = memoryview(joined.buffers()[2] or b"")
+        return [whole[start:stop] for start, stop in pairwise(bounds)]
+
+
+def _head(name: str, size: int) -> bytes:
+    """What stands before the value of a member, of a boolean all of it."""
+    if size >= 0:
+        return text_head(name, size)
+    return number_head(name) if size == _NUMBER else boolean_entry(name, value=size == _YES)
+
+
+def _sizes(texts: pa.StringArray) -> Places:
+    """The bytes of each text; -1 where there is none."""
+    sizes: Places = pc.binary_length(texts).fill_null(-1).to_numpy().astype(np.int64)
+    return sizes
+
+
+def _doubles(numbers: NDArray[np.float64]) -> pa.BinaryArray:
+    bounds = pa.py_buffer(np.arange(0, 8 * len(numbers) + 1, 8, dtype=np.int32))
+    return pa.Array.from_buffers(pa.binary(), len(numbers), [None, bounds, pa.py_buffer(numbers.astype("<f8"))])
