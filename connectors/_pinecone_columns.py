@@ -24,7 +24,7 @@ from vexarrow.payload import HIDDEN
 from ._json_columns import Members, Rest, inner, numbers, objects
 from ._pinecone_messages import value_of
 from ._protobuf import fields, varint_at
-from ._protobuf_columns import Unusual, doubles, texts, walk
+from ._protobuf_columns import Unusual, doubles, each_of, texts, walk
 from ._protobuf_struct import entries
 
 if TYPE_CHECKING:
@@ -55,17 +55,15 @@ def cut(data: bytes) -> Cut:
     """Find the records of an answer. Raises Unusual, also for answers that cannot be read."""
     if len(data) >= _MOST_BYTES:
         raise Unusual("a large answer")
-    buffer = np.frombuffer(data, np.uint8)
     starts, stops, more = _cut(data)
-    pairs = walk(buffer, starts, stops)
-    ids = texts(data, *pairs.each(1)).to_pylist()
+    keys, vectors = each_of(data, starts, stops, (1, 2), (1, 2))
+    ids = texts(data, *keys).to_pylist()
     if len(set(ids)) != len(ids):
         raise Unusual("an id that is there twice")
-    vectors = walk(buffer, *pairs.each(2))
-    start, stop = vectors.each(2)
+    (start, stop), metadata = each_of(data, *vectors, (1, 2, 3), (2, 3))
     if ids and (not (stop > start).all() or ((stop - start) % 4).any()):
         raise Unusual("a vector that is none")
-    return Cut(ids, (start, stop), vectors.each(3), more)
+    return Cut(ids, (start, stop), metadata, more)
 
 
 def _cut(data: bytes) -> tuple[Places, Places, str | None]:

@@ -149,6 +149,8 @@ def test_an_answer_with_any_byte_changed_is_read_alike(byte: int) -> None:
         pytest.param(sized(b"\x0a", sized(b"\x0a", b"r") + sized(b"\x12", VECTOR)), id="no metadata"),
         pytest.param(sized(b"\x0a", sized(b"\x0a", b"r") + sized(b"\x12", VECTOR * 2 + b"\x1a\x00")), id="two parts"),
         pytest.param(answer({"n": float("nan"), "__vex__": "{}"}), id="not a number"),
+        pytest.param(WHOLE + pair("w", struct_bytes({"a": "x" * 20_000, "__vex__": "{}"})), id="a long record"),
+        pytest.param(WHOLE + pair("w", b""), id="a record of nothing at the end"),
         pytest.param(b"", id="nothing"),
         pytest.param(b"\x12\x01s", id="no records"),
     ],
