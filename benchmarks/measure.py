@@ -33,13 +33,15 @@ class Contender:
     """A command that takes part.
 
     A `Path` among the arguments is shown by its name alone. `records` is what the file `output` must hold
-    afterwards; both are None where there is no output to look at.
+    afterwards; both are None where there is no output to look at. `before` is a command that is run before each turn
+    and is not measured, e.g. one that brings a server to rest.
     """
 
     name: str
     command: Sequence[str | Path]
     output: Path | None = None
     records: int | None = None
+    before: Sequence[str | Path] = ()
 
     @property
     def shown(self) -> str:
@@ -87,6 +89,8 @@ def take_turns(contenders: Sequence[Contender], runs: int, scratch: Path) -> dic
     for turn in range(runs + 1):
         for contender in contenders:
             fresh(scratch)
+            if contender.before:
+                measure(contender.before)
             run = measure(contender.command)
             if turn:
                 measured[contender.name].append(run)

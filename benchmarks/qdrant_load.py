@@ -12,18 +12,24 @@ from benchmarks.measure import Contender
 from benchmarks.question import Question, main
 
 WAYS = (1, 2, 4)
+WHEN = ("now", "later")  # when search indexes are built
 
 
 def ours(inputs: Inputs, scratch: Path) -> list[Contender]:
     files = _qdrant.inputs_of(inputs)
-    return [_qdrant.load(f"vex{what}", path, f"ours-{path.stem}") for what, path in files.items()]
+    return [_qdrant.load(f"vex{what}", path, f"{_qdrant.LOADED}ours-{path.stem}") for what, path in files.items()]
+
+
+def client(ways: int, when: str) -> str:
+    return f"upload_collection, parallel={ways}" + (", indexed later" if when == "later" else "")
 
 
 def rivals(inputs: Inputs, scratch: Path) -> list[Contender]:
     return [
-        _qdrant.client_load(f"upload_collection, parallel={ways}{what}", path, f"theirs-{path.stem}", ways)
+        _qdrant.client_load(client(ways, when) + what, path, f"{_qdrant.LOADED}theirs-{path.stem}", ways, when)
         for what, path in _qdrant.inputs_of(inputs).items()
         for ways in WAYS
+        for when in WHEN
     ]
 
 
@@ -33,7 +39,7 @@ QUESTION = Question(
     ours=ours,
     rivals=rivals,
     goals=tuple(
-        Faster(f"vex{what}", 1, than=tuple(f"upload_collection, parallel={ways}{what}" for ways in WAYS))
+        Faster(f"vex{what}", 1, than=tuple(client(ways, when) + what for ways in WAYS for when in WHEN))
         for what in ("", ", 1536 dimensions")
     ),
     reads=(".parquet",),

@@ -16,15 +16,16 @@ from benchmarks.question import Question, main
 def ours(inputs: Inputs, scratch: Path) -> list[Contender]:
     contenders = []
     for what, path in _qdrant.inputs_of(inputs).items():
-        loading = _qdrant.load("", path, f"read-{path.stem}").command
+        _qdrant.drop(f"{_qdrant.READ}{path.stem}")
+        loading = _qdrant.load("", path, f"{_qdrant.READ}{path.stem}").command
         subprocess.run(list(map(str, loading)), check=True, capture_output=True)
-        contenders.append(_qdrant.drain(f"vex{what}", f"read-{path.stem}"))
+        contenders.append(_qdrant.drain(f"vex{what}", f"{_qdrant.READ}{path.stem}"))
     return contenders
 
 
 def rivals(inputs: Inputs, scratch: Path) -> list[Contender]:
     files = _qdrant.inputs_of(inputs)
-    return [_qdrant.scroll(f"scroll{what}", f"read-{path.stem}") for what, path in files.items()]
+    return [_qdrant.scroll(f"scroll{what}", f"{_qdrant.READ}{path.stem}") for what, path in files.items()]
 
 
 QUESTION = Question(
