@@ -41,6 +41,15 @@ _OVERSIZED = "split your request"  # larger than the limit of a minute: it would
 _SHOWN = 300
 # Channels to one address share a connection unless they are told not to.
 _OWN_CONNECTION = ("grpc.use_local_subchannel_pool", 1)
+# A server compresses every answer for a client that takes gzip, as grpcio does unless it is told not to. That is most
+# of a server's work when records are read, and vectors become a tenth or a fifth smaller by it.
+_UNCOMPRESSED = ("grpc.compression_enabled_algorithms_bitset", 1)
+_CHANNEL = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    _OWN_CONNECTION,
+    _UNCOMPRESSED,
+]
 _PORT = 6333
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -153,10 +162,9 @@ class Client:
     def _channel(self) -> Any:
         at, grpc = self.at, self.pb.grpc
         name = f"[{at.host}]:{at.port}" if ":" in at.host else f"{at.host}:{at.port}"
-        options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1), _OWN_CONNECTION]
         if at.tls:
-            return grpc.secure_channel(name, grpc.ssl_channel_credentials(), options)
-        return grpc.insecure_channel(name, options)
+            return grpc.secure_channel(name, grpc.ssl_channel_credentials(), _CHANNEL)
+        return grpc.insecure_channel(name, _CHANNEL)
 
     def _leave(self, line: _Line) -> None:
         """Make the next request on a connection of its own: one that was cut off without a word never answers again.
