@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
 
@@ -87,19 +87,27 @@ class PineconeSink:
 
     def load(self, batch: pa.RecordBatch) -> Sequence[Reject]:
         """Upsert by id within the namespace. What Pinecone refuses comes back."""
+        return self.begin(batch)()
+
+    def begin(self, batch: pa.RecordBatch) -> Callable[[], Sequence[Reject]]:
+        """Start to `load` a batch; it is there when what is returned returns."""
         if not batch.num_rows:
-            return []
+            return list
         ready = self._prepared(batch)
         if isinstance(ready, list):
-            return ready
+            return lambda: ready
         opened, order, texts = self._ready(self._plan), ready.order, ready.texts
         spaces = [ready.to.namespaces[row] for row in order]
+        parts = _parts(spaces, [len(texts[row]) for row in order])
 
         def send(part: Rows) -> None:
             opened.data.upsert(spaces[part[0]], [texts[order[at]] for at in part])
 
-        refused = deliver(opened.requests, send, _parts(spaces, [len(texts[row]) for row in order]))
-        return ready.rejects + [Reject(one.code, one.message, row=order[one.row or 0]) for one in refused]
+        def sent() -> list[Reject]:
+            refused = deliver(opened.requests, send, parts)
+            return ready.rejects + [Reject(one.code, one.message, row=order[one.row or 0]) for one in refused]
+
+        return opened.requests.in_turn(sent)
 
     def _prepared(self, batch: pa.RecordBatch) -> Prepared | list[Reject]:
         """The records as they are sent, or rejects when no record has a vector that fits."""
