@@ -15,6 +15,8 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
+from ._arrow_numbers import int64
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -37,8 +39,9 @@ def inner(texts: pa.StringArray) -> Pieces:
     places = np.flatnonzero((raw < _SPACE) | (raw == _QUOTE) | (raw == _BACKSLASH))
     if not places.size:
         return texts, order
-    rows = np.unique(np.searchsorted(bounds, places + bounds[0], "right") - 1)
-    escaped = [orjson.dumps(text)[1:-1].decode() for text in texts.take(pa.array(rows)).to_pylist()]
+    rows = np.searchsorted(bounds, places + bounds[0], "right") - 1
+    rows = rows[np.append(True, rows[1:] != rows[:-1])]
+    escaped = [orjson.dumps(text)[1:-1].decode() for text in texts.take(int64(rows)).to_pylist()]
     order[rows] = len(texts) + np.arange(len(rows))
     return pa.concat_arrays([texts, pa.array(escaped, pa.string())]), order
 
@@ -46,7 +49,7 @@ def inner(texts: pa.StringArray) -> Pieces:
 def numbers(values: NDArray[np.float64], floats: NDArray[np.bool_]) -> Pieces:
     """Finite numbers as JSON: whole ones, which are within 64 bits, as integers, but those of `floats`."""
     whole = (np.floor(values) == values) & ~floats
-    digits = pa.array(values[whole].astype(np.int64)).cast(pa.string())
+    digits = int64(values[whole].astype(np.int64)).cast(pa.string())
     if whole.all():
         return digits, np.arange(len(values))
     others = orjson.dumps(np.ascontiguousarray(values[~whole]), option=orjson.OPT_SERIALIZE_NUMPY)
@@ -94,7 +97,7 @@ def objects(members: Members, names: Sequence[str], values: Sequence[pa.StringAr
     last = np.full(rows, _ALONE)
     last[counts > 0] = text[np.cumsum(counts)[counts > 0] - 1]
     order[stops[there] - 1] = known + _FORMS * len(names) + _ENDS * rest.of[there] + last[there]
-    joined = pa.concat_arrays([*values, pa.array(pieces, pa.string())]).take(pa.array(order))
+    joined = pa.concat_arrays([*values, pa.array(pieces, pa.string())]).take(int64(order))
     bounds = np.frombuffer(joined.buffers()[1], np.int32, len(joined) + 1)
     offsets = pa.py_buffer(bounds[np.append(0, stops)])
     mask = None if there.all() else pa.py_buffer(np.packbits(there, bitorder="little"))

@@ -21,6 +21,7 @@ from vexarrow import timestamps
 from vexarrow.ids import ORIGINAL_ID
 from vexarrow.payload import HIDDEN
 
+from ._arrow_numbers import int64
 from ._json_columns import Members, Rest, inner, numbers, objects
 from ._pinecone_messages import value_of
 from ._protobuf import fields, varint_at
@@ -206,7 +207,7 @@ def _hidden(members: _Members, count: int) -> _Hidden:
     plain, which = np.zeros(count, dtype=bool), np.full(count, -1, np.int64)
     at = members.named(HIDDEN)
     at = at[members.kind[at] == _TEXT]
-    texts_said = members.texts.take(pa.array(members.at[at])).dictionary_encode()
+    texts_said = members.texts.take(int64(members.at[at])).dictionary_encode()
     said = [_said(text) for text in texts_said.dictionary.to_pylist()]
     which[members.owner[at]] = texts_said.indices.to_numpy()
     known = np.array([one is not None for one in said], dtype=bool)
@@ -248,10 +249,10 @@ def _column(members: _Members, name: str, plain: NDArray[np.bool_], row: Places,
     if name != ORIGINAL_ID:
         at = at[members.stop[at] > members.start[at]]
     place = np.zeros(rows, np.int64)
-    missing = np.ones(rows, dtype=bool)
+    valid = np.zeros(rows, dtype=bool)
     place[row[members.owner[at]]] = members.at[at]
-    missing[row[members.owner[at]]] = False
-    return members.texts.take(pa.array(place, mask=missing))
+    valid[row[members.owner[at]]] = True
+    return members.texts.take(int64(place, valid))
 
 
 def _values(
@@ -271,7 +272,7 @@ def _values(
         order[mask] = sum(map(len, parts)) + made[1]
         parts.append(made[0])
 
-    put(text, inner(members.texts.take(pa.array(members.at[chosen[text]]))))
+    put(text, inner(members.texts.take(int64(members.at[chosen[text]]))))
     if number.any():
         mine = chosen[number]
         given = doubles(data, members.start[mine])

@@ -20,6 +20,7 @@ from vexarrow import records, timestamps
 from vexarrow.ids import ORIGINAL_ID
 from vexarrow.payload import HIDDEN, read_json, usual
 
+from ._arrow_numbers import int64
 from ._pinecone_messages import boolean_entry, number_head, text_head
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def _hidden(batch: pa.RecordBatch, members: _Members) -> pa.StringArray:
         floats[row].append(names[at])
     texts = [_said(tuple(keys), told[row] if told else ()) for row, keys in floats.items()]
     index[several] = 1 + len(names) + np.arange(len(texts))
-    return pa.array(["{}", *(_said((name,)) for name in names), *texts], pa.string()).take(pa.array(index))
+    return pa.array(["{}", *(_said((name,)) for name in names), *texts], pa.string()).take(int64(index))
 
 
 @lru_cache(1024)
@@ -179,12 +180,12 @@ class _Parts:
         owner, within, code, body = owner[mine], within[mine], code[mine], body[mine]
         stops = np.cumsum(np.where(done, self._counts, 0))
         place = 2 * ((stops - self._counts)[owner] + within)
-        heads = pa.array(code).dictionary_encode()
+        heads = int64(code).dictionary_encode()
         made = [_head(names[(one + 3) // _LONGEST], (one + 3) % _LONGEST - 3) for one in heads.dictionary.to_pylist()]
         order = np.empty(2 * len(owner), np.int64)
         order[place] = self._known + heads.indices.to_numpy()
         order[place + 1] = body
-        joined = pa.concat_arrays([*self._values, pa.array(made, pa.binary())]).take(pa.array(order))
+        joined = pa.concat_arrays([*self._values, pa.array(made, pa.binary())]).take(int64(order))
         bounds = np.frombuffer(joined.buffers()[1], np.int32, len(joined) + 1)[np.append(0, 2 * stops)].tolist()
         whole = memoryview(joined.buffers()[2] or b"")
         return [whole[start:stop] for start, stop in pairwise(bounds)]

@@ -16,6 +16,7 @@ from vexarrow import records
 from vexarrow.errors import DataError
 from vexarrow.payload import ANYWHERE, HIDDEN, Payload
 
+from ._arrow_numbers import int64
 from ._pinecone_columns import NAMES, Cut, columns, cut
 from ._pinecone_entries import entries
 from ._pinecone_messages import joined, messages, payload, struct_bytes, vectors_bytes
@@ -114,14 +115,17 @@ class PackedReader(Reader):
 
     @contextmanager
     def _readable(self) -> Iterator[None]:
-        from google.protobuf.message import DecodeError
-
+        """Raises DataError for what cannot be read."""
         try:
             yield
         except Unusual:
             raise
-        except (DecodeError, ValueError, IndexError) as error:
-            raise DataError(f"{self._place}: an answer that cannot be read: {error}") from None
+        except Exception as error:
+            from google.protobuf.message import DecodeError  # here, for mostly nothing of protobuf is needed
+
+            if isinstance(error, DecodeError | ValueError | IndexError):
+                raise DataError(f"{self._place}: an answer that cannot be read: {error}") from None
+            raise
 
     def _by_records(self, data: bytes) -> Answer:
         arrays: list[NDArray[Any]] = []
@@ -163,7 +167,7 @@ class PackedReader(Reader):
                 return None
             order = np.cumsum(known.plain) - 1
             order[others] = len(batch) + np.arange(len(others))
-            batch = pa.concat_batches([batch, records.build(more.columns)]).take(pa.array(order))
+            batch = pa.concat_batches([batch, records.build(more.columns)]).take(int64(order))
         vector = self._vectors(_slices(tables, [table.cut.vectors for table in tables], places))
         return batch.set_column(records.VECTOR_AT, pa.field("vector", vector.type), vector)
 

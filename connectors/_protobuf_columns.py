@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from ._arrow_numbers import int64
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -189,7 +191,7 @@ def texts(data: bytes, starts: Places, stops: Places) -> pa.StringArray:
         raise Unusual("fields that are not in order")
     every = pa.Array.from_buffers(pa.binary(), 2 * count, [None, pa.py_buffer(bounds), pa.py_buffer(data)])
     try:
-        return every.take(pa.array(np.arange(0, 2 * count, 2))).cast(pa.string())
+        return every.take(int64(np.arange(0, 2 * count, 2))).cast(pa.string())
     except pa.ArrowInvalid as error:
         raise Unusual(str(error)) from None
 
