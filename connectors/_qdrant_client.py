@@ -37,6 +37,7 @@ _MODULES = ("collections", "points", "qdrant", "qdrant_common", "json_with_int")
 _TRANSIENT = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED", "INTERNAL", "UNKNOWN"})
 _BROKEN = frozenset({"CANCELLED", "DATA_LOSS"})
 _REFUSED = frozenset({"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "ALREADY_EXISTS"})
+_UNCONNECTED = "failed to connect"  # grpc's words where it has no connection, and waits for its next try
 _OVERSIZED = "split your request"  # larger than the limit of a minute: it would be refused every time
 _SHOWN = 300
 # Channels to one address share a connection unless they are told not to.
@@ -166,12 +167,22 @@ class Client:
             return grpc.secure_channel(name, grpc.ssl_channel_credentials(), _CHANNEL)
         return grpc.insecure_channel(name, _CHANNEL)
 
-    def _leave(self, line: _Line) -> None:
-        """Make the next request on a connection of its own: one that was cut off without a word never answers again.
-        What other threads wait for on the old one may still come."""
+    def _leave(self, line: _Line, error: Any) -> None:
+        """Make the next request on a connection of its own: one that was cut off without a word never answers again,
+        and one that could not be made is tried again at times of grpc's, not when we try again.
+        What other threads wait for on a connection that was cut off may still come."""
+        unconnected = _UNCONNECTED in (error.details() or "")
+        if not unconnected and error.code().name != "DEADLINE_EXCEEDED":
+            return
         with self._lock:
-            if line is self._lines[-1]:
+            if line is not self._lines[-1]:
+                return
+            if unconnected:
+                self._lines[-1] = _Line(self._channel())
+            else:
                 self._lines.append(_Line(self._channel()))
+        if unconnected:
+            line.channel.close()
 
     def call(self, method: str, request: Any, answer: Any = None) -> Any:
         """The answer of one method ("Points/Upsert") to a message or its bytes, with retries; as bytes where `answer`,
@@ -185,7 +196,15 @@ class Client:
     def begin(self, method: str, request: Any, answer: Any = None) -> _Sent:
         """Send a request; its answer is waited for by `result`."""
         data = request if isinstance(request, bytes) else request.SerializeToString()
-        line = self._lines[-1]
+        while True:
+            line = self._lines[-1]
+            try:
+                return self._sent(line, method, data, answer)
+            except ValueError:  # the channel is closed
+                if line is self._lines[-1]:
+                    raise
+
+    def _sent(self, line: _Line, method: str, data: bytes, answer: Any) -> _Sent:
         known = line.methods.get(method)
         if known is None:
             read: Callable[[bytes], Any] | None = answer.FromString if answer is not None else None
@@ -198,8 +217,7 @@ class Client:
         try:
             return sent.answer.result()
         except self.pb.grpc.RpcError as error:
-            if error.code().name == "DEADLINE_EXCEEDED":
-                self._leave(sent.line)
+            self._leave(sent.line, error)
             raise self._translated(error) from None
         except self.pb.grpc.FutureCancelledError:
             raise TransientError(f"{self.at.place}: the request was cancelled") from None

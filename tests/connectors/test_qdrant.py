@@ -6,6 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ from vexarrow import records
 from vexarrow.engine import Plan, run
 from vexarrow.errors import AccessError, NotFound, SchemaError, TransientError, Unsupported, UsageError, VexError
 from vexarrow.location import Location
+from vexarrow.patience import Requests
 from vexarrow.places import SOURCE, resolve
 from vexarrow.protocols import Description, Reject, Sink, Source, Target
 from vexarrow.selection import Selection
@@ -831,6 +833,29 @@ def test_a_server_that_is_not_there_is_an_error_soon() -> None:
     given = {"url": f"http://127.0.0.1:{free_port()}", "collection": "x", "retries": "0", "timeout": "5"}
     with pytest.raises(TransientError):
         read(Spot("qdrant", given, given))
+
+
+def test_a_server_that_is_back_is_reached_at_the_next_try() -> None:
+    """Not when grpc thinks fit, which is some seconds later after a few vain tries."""
+    grpc, futures = importlib.import_module("grpc"), importlib.import_module("concurrent.futures")
+    given = {"url": f"http://127.0.0.1:{free_port()}", "collection": "x"}
+    client = importlib.import_module("vexarrow.connectors._qdrant_client")
+    address = client.address(Location("qdrant", options=given))
+    opened = client.Client(address, Requests(retries=0))
+    for _ in range(4):
+        with pytest.raises(TransientError):
+            opened.version()
+        time.sleep(0.2)
+    healthy = grpc.unary_unary_rpc_method_handler(lambda request, context: b"\x12\x061.19.0")
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("qdrant.Qdrant", {"HealthCheck": healthy}),))
+    server.add_insecure_port(f"127.0.0.1:{address.port}")
+    server.start()
+    try:
+        assert opened.version() == (1, 19)
+    finally:
+        opened.close()
+        server.stop(0).wait()
 
 
 @pytest.mark.parametrize(
