@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import socket
 import subprocess
 import sys
 import time
@@ -838,24 +839,29 @@ def test_a_server_that_is_not_there_is_an_error_soon() -> None:
 def test_a_server_that_is_back_is_reached_at_the_next_try() -> None:
     """Not when grpc thinks fit, which is some seconds later after a few vain tries."""
     grpc, futures = importlib.import_module("grpc"), importlib.import_module("concurrent.futures")
-    given = {"url": f"http://127.0.0.1:{free_port()}", "collection": "x"}
+    # Bound but not listening, it refuses connections and keeps the port free for the server.
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    reserved.bind(("127.0.0.1", 0))
+    port = reserved.getsockname()[1]
+    given = {"url": "http://127.0.0.1:6333", "grpc-port": str(port), "collection": "x"}
     client = importlib.import_module("vexarrow.connectors._qdrant_client")
-    address = client.address(Location("qdrant", options=given))
-    opened = client.Client(address, Requests(retries=0))
+    opened = client.Client(client.address(Location("qdrant", options=given)), Requests(retries=0))
     for _ in range(4):
         with pytest.raises(TransientError):
             opened.version()
         time.sleep(0.2)
     healthy = grpc.unary_unary_rpc_method_handler(lambda request, context: b"\x12\x061.19.0")
-    server = grpc.server(futures.ThreadPoolExecutor(1))
+    server = grpc.server(futures.ThreadPoolExecutor(1), options=[("grpc.so_reuseport", 1)])
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("qdrant.Qdrant", {"HealthCheck": healthy}),))
-    server.add_insecure_port(f"127.0.0.1:{address.port}")
+    server.add_insecure_port(f"127.0.0.1:{port}")
     server.start()
     try:
         assert opened.version() == (1, 19)
     finally:
         opened.close()
         server.stop(0).wait()
+        reserved.close()
 
 
 @pytest.mark.parametrize(
