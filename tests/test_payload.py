@@ -154,3 +154,11 @@ def test_ids_become_the_uuids_that_other_tools_make_of_them() -> None:
         assert to_uuid(f"ä {number}") == str(uuid.uuid5(uuid.NAMESPACE_URL, f"ä {number}"))
     assert original("doc-1", to_uuid("doc-1")) == "doc-1"
     assert original_ids([{ORIGINAL_ID: "doc-1"}, {}], ["u", "v"]) == ["doc-1", "v"]
+
+
+@pytest.mark.parametrize("said", ['{"metadata":[]}', '{"floats":5}', '{"empty":null}', '{"metadata":"x"}', "[]", "{"])
+def test_a_hidden_key_that_is_none_of_ours_is_metadata(said: str) -> None:
+    shape = Shape(is_json, whole_floats=True)
+    columns = unpack([{HIDDEN: said, "a": 1.0, "text": "t"}], shape)
+    assert orjson.loads(columns["metadata"][0]) == {HIDDEN: said, "a": 1}
+    assert columns["text"] == ["t"]

@@ -65,7 +65,7 @@ class Loading:
         self._sink = sink
         self._begin = sink.begin if isinstance(sink, Beginning) else None
         self._sent: _Sent | None = None
-        self._most = most_rows(state.plan)
+        self._most = _most_rows(state.plan)
 
     def page(self, page: Page, counts: Counts) -> None:
         """Bring one page of the partition that `counts` is of."""
@@ -126,7 +126,7 @@ class Loading:
         self._state.rejects.add(rejects)
 
 
-def most_rows(plan: Plan) -> int | None:
+def _most_rows(plan: Plan) -> int | None:
     """Records in one load at most: what the target takes, and with a rate about a second's worth."""
     limits = [plan.target.capabilities.max_rows, None if plan.rate is None else max(1, int(plan.rate))]
     return min((limit for limit in limits if limit is not None), default=None)

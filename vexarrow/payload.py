@@ -49,6 +49,7 @@ TEXT_KEYS = ("text", "page_content", "document", "content", "chunk_text")
 _NODE = "_node_content"
 ANYWHERE = Found()
 _TEXTS = ("text", "namespace", "model")
+_KINDS = (("metadata", dict), ("floats", list), ("empty", list))  # of what else would be no `__vex__` of ours
 _INSIDE = frozenset({"metadata", "metadata_text", "floats", "empty"})
 _INTEGERS = 2.0**63  # from here on JSON readers do not take whole numbers for integers alike
 _HIDDEN_TEXTS = {"source_store": None, "modality": "text", "vex_version": records.VMIG_VERSION}
@@ -253,7 +254,7 @@ def _hidden(payload: Payload) -> dict[str, Any] | None:
         value = orjson.loads(text)
     except (orjson.JSONDecodeError, TypeError):
         return None
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or not all(isinstance(value.get(name, kind()), kind) for name, kind in _KINDS):
         return None
     del payload[HIDDEN]
     return value
