@@ -203,7 +203,7 @@ class CollectionSink:
             return [Reject("dimension", message, row=row) for row in rows]
         if len(rows) < batch.num_rows:
             batch = batch.take(pa.array(rows))
-        last = delivery.last_of_each(batch.column("id").to_pylist())
+        last = delivery.last_of_each_id(batch.column("id"))
         if last is not None:
             batch, rows = batch.take(pa.array(last)), [rows[row] for row in last]
         return _Upsert(self._store, self._requests, collection, batch, rows)

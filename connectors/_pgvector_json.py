@@ -21,7 +21,11 @@ from vexarrow.jsontext import Malformed
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_SUSPECT = r"\\u0000|\\u[dD]|-0[^0-9.]|-0\.0*[^0-9]|[0-9][eE][-+]?[0-9]+\s*[,}\]]|[0-9]{300}"
+# Numbers begin where a value may, which keeps most texts with a "-0" or a "1e5," in them out.
+_SUSPECT = (
+    r"\\u0000|\\u[dD]|[0-9]{300}"
+    r"|(?:^|[:,\[])\s*(?:-0(?:\.0*)?(?:[^0-9.]|$)|-?[0-9.]+[eE][-+]?[0-9]+\s*(?:[,}\]]|$))"
+)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _MINUS_ZERO = re.compile(r"-0(?:\.0+)?(?:[eE][-+]?[0-9]+)?(?![0-9.eE])")
 _EXPONENT = re.compile(r"[0-9]+(?:\.([0-9]+))?[eE]([-+]?[0-9]+)")

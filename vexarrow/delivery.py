@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from vexarrow.errors import Refused
 from vexarrow.patience import Requests
 from vexarrow.protocols import Reject
@@ -41,6 +44,11 @@ def last_of_each(ids: Sequence[Hashable]) -> list[int] | None:
     earlier ones. Requests of a batch run in no order, so that an id may be in one of them only."""
     last = {identity: row for row, identity in enumerate(ids)}
     return None if len(last) == len(ids) else sorted(last.values())
+
+
+def last_of_each_id(ids: pa.Array) -> list[int] | None:
+    """`last_of_each` of a column of ids."""
+    return None if pc.count_distinct(ids, mode="all").as_py() == len(ids) else last_of_each(ids.to_pylist())
 
 
 def unsent(keys: Sequence[object], refused: Sequence[Reject]) -> list[Reject]:
