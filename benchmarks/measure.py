@@ -1,8 +1,9 @@
 """How long a command takes, how much processor time and how much memory.
 
 Each command is a whole process, start-up included. The rivals take turns (A B C A B C ...), so that a machine
-that slows down slows all of them. The memory is the largest peak of the process and of those that it started
-and waited for, as Linux counts it.
+that slows down slows all of them. What Python compiles in the warm-up is kept, as where a package is installed: a
+machine that forbids that would have every start compile again what is not. The memory is the largest peak of the
+process and of those that it started and waited for, as Linux counts it.
 
 Linux takes the memory of the process that starts a command as a floor of the command's peak. So nothing heavy
 is imported here, and the inputs are made in another process.
@@ -56,7 +57,9 @@ def measure(command: Sequence[str | Path]) -> Run:
     """
     with tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
-        process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=errors)
+        words, environment = list(map(str, command)), os.environ.copy()
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=errors, env=environment)
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from vexarrow import records
 
+from ._arrow_numbers import int64
 from ._pgvector_codec import EPOCH, SIGNATURE, TRAILER, body
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Fields:
         slots = pa.Array.from_buffers(
             pa.binary(), 2 * len(starts), [None, pa.py_buffer(bounds), pa.py_buffer(self.data)]
         )
-        taken = slots.take(pa.array(np.arange(0, 2 * len(starts), 2)))
+        taken = slots.take(int64(np.arange(0, 2 * len(starts), 2)))
         present = self.present(at)
         if present.all():
             return taken
@@ -221,4 +222,4 @@ def _row_of(message: memoryview) -> memoryview | None:
 
 def moments_of(values: NDArray[np.int64], present: NDArray[np.bool_]) -> pa.Array:
     """The inverse of `moments`."""
-    return pa.array(values + EPOCH, pa.int64(), mask=~present).cast(records.TIMESTAMP)
+    return int64(values + EPOCH, present).cast(records.TIMESTAMP)

@@ -16,6 +16,7 @@ from vexarrow import records, timestamps
 from vexarrow.errors import SchemaError
 from vexarrow.protocols import Reject
 
+from ._arrow_numbers import float64
 from ._pgvector_decode import Fields, moments_of
 from ._pgvector_foreign import merged
 from ._pgvector_json import compact
@@ -179,7 +180,7 @@ class Reader:
             columns["modality"] = pa.array(["text"] * len(rows))
         if "score" in kinds:
             values, present = rows.numbers(kinds["score"][0], ">f8")
-            columns["score"] = pa.array(values, mask=~present)
+            columns["score"] = float64(values, present)
         if not self._selected.table.own:
             named = columns.get("source_store", pa.nulls(len(rows), pa.string()))
             columns["source_store"] = pc.fill_null(named, STORE)
