@@ -18,8 +18,10 @@ import pyarrow.compute as pc
 
 from vexarrow.jsontext import Malformed
 
+from ._json_members import escaped
+
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 # Numbers begin where a value may, which keeps most texts with a "-0" or a "1e5," in them out.
 _SUSPECT = (
@@ -124,7 +126,7 @@ def compact(column: pa.Array) -> pa.Array:
     data = np.frombuffer(buffer, np.uint8)[ends[0] : ends[-1]]
     quotes = data == _QUOTE
     if (data == _BACKSLASH).any():
-        quotes &= ~_escaped(data)
+        quotes &= ~escaped(data)
     spaces = np.flatnonzero(data == _SPACE)
     before = data[spaces - 1]
     spaces = spaces[(before == _COLON) | (before == _COMMA)]
@@ -135,14 +137,6 @@ def compact(column: pa.Array) -> pa.Array:
     shorter = (ends - ends[0]) - np.searchsorted(gone, ends - ends[0])
     bounds, texts = pa.py_buffer(shorter.astype(np.int32)), pa.py_buffer(data[kept])
     return pa.Array.from_buffers(pa.string(), len(column), [_validity(column), bounds, texts])
-
-
-def _escaped(data: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which bytes come right after an odd number of backslashes."""
-    places = np.arange(len(data))
-    last_other = np.maximum.accumulate(np.where(data == _BACKSLASH, -1, places))
-    run = places - last_other
-    return np.concatenate([[False], run[:-1] % 2 == 1])
 
 
 def _validity(column: pa.Array) -> Any:

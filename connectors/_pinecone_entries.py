@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import lru_cache
-from itertools import chain, compress, pairwise, repeat
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import orjson
@@ -21,6 +21,8 @@ from vexarrow.ids import ORIGINAL_ID
 from vexarrow.payload import HIDDEN, read_json, usual
 
 from ._arrow_numbers import int64
+from ._json_members import FLOAT, INTEGER, TEXT, TRUE, Flat
+from ._json_members import members as flat_members
 from ._pinecone_messages import boolean_entry, number_head, text_head
 
 if TYPE_CHECKING:
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
 
 _FIELDS = ("text", "model", "created_at")
 _BARRED = frozenset({HIDDEN, ORIGINAL_ID, *_FIELDS})
-_TEXT, _FLOAT, _INTEGER, _FALSE, _TRUE, _OTHER = range(6)
-_KINDS = {str: _TEXT, float: _FLOAT, int: _INTEGER, bool: _FALSE}
 _EXACT = 2.0**53
 _LONGEST = 1 << 32  # more than the bytes of any text
 _NUMBER, _NO, _YES = -1, -2, -3  # instead of the size of a text
@@ -47,7 +47,7 @@ class Entries(NamedTuple):
 def entries(batch: pa.RecordBatch, without: Collection[int]) -> Entries:
     """The metadata of the records of a batch, but for those rows."""
     rows = batch.num_rows
-    members = _members(records.storage(batch.column("metadata")).to_pylist())
+    members = _Members(records.storage(batch.column("metadata")))
     done = members.done
     done[list(without)] = False
     columns = {name: _texts(batch.column(name), name) for name in _FIELDS}
@@ -71,57 +71,52 @@ class _Members:
     """The members of all metadata: the row of each, the place of its key in `names`, the size of its text (or what it
     is instead), and the place of its value in `values`. `done`: rows of which these are all members."""
 
-    def __init__(self, objects: Sequence[dict[str, Any]], done: NDArray[np.bool_]) -> None:
-        self.done = done
-        keys: list[str] = [*chain.from_iterable(objects)]
-        given: list[Any] = [*chain.from_iterable(map(dict.values, objects))]
-        self._places = {key: place for place, key in enumerate(dict.fromkeys([*keys, *_FIELDS, HIDDEN]))}
+    def __init__(self, metadata: pa.StringArray) -> None:
+        found = _spelt(metadata.fill_null("{}"))
+        self.owner, self.key = found.owner, found.key
+        self._places = {name: place for place, name in enumerate(dict.fromkeys([*found.names, *_FIELDS, HIDDEN]))}
         self.names = list(self._places)
-        self.owner = np.repeat(np.arange(len(objects)), [*map(len, objects)])
-        self.key = np.fromiter(map(self._places.__getitem__, keys), np.int64, len(keys))
-        kind = np.frombuffer(bytes(map(_KINDS.get, map(type, given), repeat(_OTHER))), np.uint8)
-        number = (kind == _FLOAT) | (kind == _INTEGER)
-        texts = pa.array(list(compress(given, (kind == _TEXT).tolist())), pa.string())
-        numbers = np.array(list(compress(given, number.tolist())), np.float64)
-        self.size = np.full(len(keys), _NO)
-        self.size[kind == _TEXT] = _sizes(texts)
+        kind, count = found.kind, len(found.owner)
+        text, number = kind == TEXT, (kind == FLOAT) | (kind == INTEGER)
+        self.size = np.where(kind == TRUE, _YES, _NO)
+        self.size[text] = _sizes(found.texts)
         self.size[number] = _NUMBER
-        flags = np.flatnonzero(kind == _FALSE)
-        self.size[flags] = [_YES if given[at] else _NO for at in flags.tolist()]
-        self.body = np.full(len(keys), len(texts) + len(numbers))
-        self.body[kind == _TEXT] = np.arange(len(texts))
-        self.body[number] = len(texts) + np.arange(len(numbers))
-        self.values = pa.concat_arrays([texts.cast(pa.binary()), _doubles(numbers), pa.array([b""], pa.binary())])
-        value = np.zeros(len(keys))
-        value[number] = numbers
-        self.whole = np.flatnonzero((kind == _FLOAT) & (np.floor(value) == value))
+        self.body = np.full(count, len(found.texts) + len(found.numbers))
+        self.body[text] = np.arange(len(found.texts))
+        self.body[number] = len(found.texts) + np.arange(len(found.numbers))
+        nothing = pa.array([b""], pa.binary())
+        self.values = pa.concat_arrays([found.texts.cast(pa.binary()), _doubles(found.numbers), nothing])
+        value = np.zeros(count)
+        value[number] = found.numbers
+        self.whole = np.flatnonzero((kind == FLOAT) & (np.floor(value) == value))
         barred = np.array([not name or name[0] == "$" or name in _BARRED for name in self.names], dtype=bool)
-        unfit = (kind == _OTHER) | ((kind == _INTEGER) & (np.abs(value) >= _EXACT)) | barred[self.key]
-        done[self.owner[unfit]] = False
+        unfit = ((kind == INTEGER) & (np.abs(value) >= _EXACT)) | barred[self.key]
+        empty = np.bincount(self.owner, minlength=len(metadata)) == 0
+        self.done = found.flat & ~(empty & np.asarray(metadata.is_valid()))
+        self.done[self.owner[unfit]] = False
 
     def place(self, name: str) -> int:
         """The place of a key in `names`."""
         return self._places[name]
 
 
-def _members(texts: Sequence[str | None]) -> _Members:
-    objects, exact = _read(["{}" if text is None else text for text in texts])
-    empty = np.array([not value for value in objects], dtype=bool)
-    return _Members(objects, exact & ~(empty & np.array([text is not None for text in texts], dtype=bool)))
+def _spelt(objects: pa.StringArray) -> Flat:
+    """The members of objects, also of those that are not spelt as orjson does, but say the same."""
+    found = flat_members(objects)
+    odd = np.flatnonzero(~found.flat)
+    told = objects.take(int64(odd)).to_pylist()
+    again = [*map(_as_orjson, told)]
+    if again == told:
+        return found
+    order = np.arange(len(objects))
+    order[odd] = len(objects) + np.arange(len(odd))
+    return flat_members(pa.concat_arrays([objects, pa.array(again, pa.string())]).take(int64(order)))
 
 
-def _read(texts: Sequence[str]) -> tuple[Sequence[dict[str, Any]], NDArray[np.bool_]]:
-    """JSON objects as Python has them, and which of them are all that their text says."""
-    try:
-        objects = [*map(orjson.loads, texts)]
-        written = b",".join(map(orjson.dumps, objects))
-    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
-        written = None
-    # Where one object ends is in the text alone: texts that are the same together are the same one by one.
-    if written == ",".join(texts).encode() and set(map(type, objects)) <= {dict}:
-        return objects, np.ones(len(texts), dtype=bool)
-    told = [read_json(text) for text in texts]
-    return [value for value, _ in told], np.array([exact for _, exact in told], dtype=bool)
+def _as_orjson(text: str) -> str:
+    """A JSON object as orjson writes it, where that says the same."""
+    value, exact = read_json(text)
+    return orjson.dumps(value).decode() if exact else text
 
 
 def _texts(column: pa.Array, name: str) -> pa.StringArray:
