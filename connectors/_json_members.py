@@ -24,6 +24,7 @@ TEXT, FLOAT, INTEGER, FALSE, TRUE, _OTHER = range(6)
 _SPACE, _QUOTE, _BACKSLASH, _COLON, _COMMA, _OPEN, _CLOSE = map(ord, ' "\\:,{}')
 _WORDS = {b"true": TRUE, b"false": FALSE}
 _WORD = 4  # bytes at the end of a word that tell it from all others of its length
+_SPARE = 4  # bytes after the last text, so that one can look behind it
 
 
 class Flat(NamedTuple):
@@ -58,62 +59,56 @@ def members(objects: pa.StringArray) -> Flat:
 def _read(objects: pa.StringArray) -> Flat:
     data, starts, stops = _bytes_of(objects)
     strings = _strings(data, starts, stops)
-    row, opens, closes = strings.row, strings.opens, strings.closes
-    flat = strings.sound
-    is_key = data[closes + 1] == _COLON
-    first = np.append(True, row[1:] != row[:-1])[: len(row)]
-    last = np.append(first[1:], True)[: len(row)]
-    value = _values(is_key, opens, closes, first)
-    # A key comes first, or after a comma and a value; a text that is a value right after its key.
-    expected = np.where(first, starts[row] + 1, np.append(0, closes[:-1] + 2)[: len(row)])
-    after_scalar = is_key & ~first & np.append(False, is_key[:-1])[: len(row)]
-    right = np.where(after_scalar, opens > expected + 1, opens == expected) & (is_key | value)
-    right &= np.where(is_key & ~first, data[opens - 1] == _COMMA, True)
-    right &= ~(last & ~is_key) | (closes + 2 == stops[row])
-    flat[row[~right]] = False
+    flat, row, opens, closes = strings.sound, strings.row, strings.opens, strings.closes
+    is_key, last = strings.is_key, strings.last
+    flat[row[~_right(data, starts, stops, strings)]] = False
     at = np.flatnonzero(is_key & flat[row])
-    is_text = ~last[at]
-    is_text[is_text] = value[at[is_text] + 1]
     owner, kind = row[at], np.full(len(at), TEXT, np.uint8)
+    is_text = ~last[at]
+    is_text[is_text] = strings.is_value[at[is_text] + 1]
     scalars = np.flatnonzero(~is_text)
-    begin = closes[at[scalars]] + 2
     end = np.where(last[at[scalars]], stops[owner[scalars]], np.append(opens, 0)[at[scalars] + 1]) - 1
-    kind[scalars], numbers, bad = _scalars(data, begin, end)
-    flat[owner[scalars[bad]]] = False
-    keys = _cut(data, opens[at] + 1, closes[at])
-    texts, odd = _texts(data, opens[at[is_text] + 1] + 1, closes[at[is_text] + 1])
-    flat[owner[np.flatnonzero(is_text)[odd]]] = False
-    coded = keys.dictionary_encode()
-    names = [name.decode() for name in coded.dictionary.to_pylist()]
-    key = coded.indices.to_numpy().astype(np.int64)
-    flat[[*owner[np.isin(key, [place for place, name in enumerate(names) if "\\" in name])]]] = False
+    kind[scalars], numbers, odd = _scalars(data, closes[at[scalars]] + 2, end)
+    flat[owner[scalars[odd]]] = False
+    values = at[is_text] + 1
+    texts, odd = _texts(data, opens[values] + 1, closes[values])
+    flat[owner[is_text][odd]] = False
+    keys = _cut(data, opens[at] + 1, closes[at]).dictionary_encode()
+    names = [name.decode() for name in keys.dictionary.to_pylist()]
+    key = keys.indices.to_numpy().astype(np.int64)
+    with_escape = np.array(["\\" in name for name in names], dtype=bool)
+    flat[owner[with_escape[key]]] = False
     flat[_twice(owner, key, len(names))] = False
     mine = flat[owner]
     if not mine.all():
-        texts = texts.filter(pa.array(mine[kind == TEXT].tolist(), pa.bool_()))
+        texts = texts.take(int64(np.flatnonzero(mine[kind == TEXT])))
         numbers = numbers[mine[(kind == FLOAT) | (kind == INTEGER)]]
         owner, key, kind = owner[mine], key[mine], kind[mine]
     return Flat(flat, owner, key, kind, names, texts, numbers)
 
 
 def _bytes_of(texts: pa.StringArray) -> tuple[NDArray[np.uint8], Places, Places]:
-    """The bytes of texts, with four more so that a word can be read anywhere; where each starts and stops."""
+    """The bytes of texts and spare ones; where each text starts and stops."""
     bounds = np.frombuffer(texts.buffers()[1], np.int32, len(texts) + 1, 4 * texts.offset).astype(np.int64)
     body = texts.buffers()[2]
     raw = np.frombuffer(body if body is not None else b"", np.uint8)[bounds[0] : bounds[-1]]
-    data = np.zeros(len(raw) + 4, np.uint8)
+    data = np.zeros(len(raw) + _SPARE, np.uint8)
     data[: len(raw)] = raw
     return data, bounds[:-1] - bounds[0], bounds[1:] - bounds[0]
 
 
 class _Strings(NamedTuple):
-    """The strings of texts: of which row each is, and where its quotes are. `sound`: rows that begin and end as objects
-    and have no control character."""
+    """The strings of texts: of which row each is, where its quotes are, whether it is the first or the last of its row,
+    a key, or a value right after its key. `sound`: rows that begin and end as objects and have no control character."""
 
     sound: Mask
     row: Places
     opens: Places
     closes: Places
+    first: Mask
+    last: Mask
+    is_key: Mask
+    is_value: Mask
 
 
 def _strings(data: NDArray[np.uint8], starts: Places, stops: Places) -> _Strings:
@@ -124,12 +119,31 @@ def _strings(data: NDArray[np.uint8], starts: Places, stops: Places) -> _Strings
     counts = np.searchsorted(places, stops) - np.searchsorted(places, starts)
     if (counts % 2).any():
         raise _Unreadable("a string without an end")
-    long = stops - starts >= 2
-    sound: Mask = long & (data[starts] == _OPEN) & (data[np.maximum(stops, 1) - 1] == _CLOSE)
-    sound &= (counts > 0) | (stops - starts == 2)
-    controls = np.flatnonzero(data[:-4] < _SPACE)
+    sizes = stops - starts
+    sound: Mask = (sizes >= 2) & (data[starts] == _OPEN) & (data[np.maximum(stops, 1) - 1] == _CLOSE)
+    sound &= (counts > 0) | (sizes == 2)
+    controls = np.flatnonzero(data[:-_SPARE] < _SPACE)
     sound[np.searchsorted(starts, controls, "right") - 1] = False
-    return _Strings(sound, np.repeat(np.arange(len(starts)), counts // 2), places[::2], places[1::2])
+    row, opens, closes = np.repeat(np.arange(len(starts)), counts // 2), places[::2], places[1::2]
+    change = row[1:] != row[:-1]
+    first, last = np.append(True, change)[: len(row)], np.append(change, True)[: len(row)]
+    is_key = data[closes + 1] == _COLON
+    is_value = ~is_key & ~first
+    is_value[1:] &= is_key[:-1] & (opens[1:] == closes[:-1] + 2)
+    return _Strings(sound, row, opens, closes, first, last, is_key, is_value)
+
+
+def _right(data: NDArray[np.uint8], starts: Places, stops: Places, strings: _Strings) -> Mask:
+    """Which strings stand where they may: a key at the start, or behind a comma after a text or after a value between
+    its key and here, which is for others to look at; a text right behind its key, and at the end before the brace."""
+    _, row, opens, closes, first, last, is_key, is_value = strings
+    behind = np.append(0, closes[:-1] + 2)[: len(row)]
+    after_scalar = is_key & ~first & np.append(False, is_key[:-1])[: len(row)]
+    place = np.where(first, starts[row] + 1, behind)
+    right: Mask = (is_key | is_value) & np.where(after_scalar, opens > place + 1, opens == place)
+    right &= ~is_key | first | (data[opens - 1] == _COMMA)
+    right &= is_key | ~last | (closes + 2 == stops[row])
+    return right
 
 
 def escaped(data: NDArray[np.uint8]) -> Mask:
@@ -139,13 +153,6 @@ def escaped(data: NDArray[np.uint8]) -> Mask:
     run = places - last_other
     found: Mask = np.append(False, run[:-1] % 2 == 1)
     return found
-
-
-def _values(is_key: Mask, opens: Places, closes: Places, first: Mask) -> Mask:
-    """Which strings are values: those right after a key of their object."""
-    value = np.zeros(len(is_key), np.bool_)
-    value[1:] = ~is_key[1:] & is_key[:-1] & ~first[1:] & (opens[1:] == closes[:-1] + 2)
-    return value
 
 
 def _cut(data: NDArray[np.uint8], starts: Places, stops: Places) -> pa.BinaryArray:
