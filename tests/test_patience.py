@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from vexarrow import patience
 from vexarrow.delivery import by_size, deliver, last_of_each
 from vexarrow.errors import AccessError, Refused, TransientError, UsageError, VexError
 from vexarrow.location import Location
@@ -37,6 +38,21 @@ def test_after_the_last_try_the_error_of_the_server_is_raised() -> None:
 
     with pytest.raises(TransientError, match="busy 3"):
         Requests(retries=2).call(request)
+
+
+def test_a_server_that_answered_before_is_given_time_to_start_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "FIRST_WAIT", 0.02)
+    requests, tries = Requests(), []
+
+    def request() -> None:
+        tries.append(time.monotonic())
+        raise TransientError("refused")
+
+    requests.call(lambda: None)
+    with pytest.raises(TransientError):
+        requests.call(request)
+    waits = [later - earlier for earlier, later in pairwise(tries)]
+    assert all(wait >= least for wait, least in zip(waits, (0.01, 0.04, 0.16), strict=True))
 
 
 def test_requests_that_have_not_begun_when_all_is_closed_end_with_an_error() -> None:

@@ -17,6 +17,9 @@ T = TypeVar("T")
 S = TypeVar("S")
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
+# Each wait is so many times the one before. A server that answered before and is gone may be starting again, which
+# takes seconds; one that never answered is mostly a wrong address, of which the user wants to hear soon.
+GROWTH, GROWTH_OF_KNOWN = 2, 4
 _GIVEN_UP = "the request was given up, because the run ends"
 OPTIONS = (
     Option(("concurrency",), "requests at a time, at most", default="4", shared=True),
@@ -28,7 +31,8 @@ OPTIONS = (
 class Requests:
     """Requests to one server, each tried again when it failed for a passing reason (TransientError).
 
-    Between tries it waits as long as the server says, else exponentially longer with jitter. After "too many requests"
+    Between tries it waits as long as the server says, else exponentially longer with jitter: with three retries 2 to
+    3.5 seconds in all, and 5 to 10.5 when the server has answered before. After "too many requests"
     (TransientError.throttled) fewer run at once, at least one; with every success a little more again.
     """
 
@@ -40,6 +44,7 @@ class Requests:
         self._pool = ThreadPoolExecutor(concurrency, "vex-requests")  # starts no thread before it is used
         self._turns = ThreadPoolExecutor(1, "vex-turns")
         self._turned_down = False
+        self._known = False  # whether the server ever answered
         self._closed = threading.Event()
         self._own = threading.local()
 
@@ -73,11 +78,13 @@ class Requests:
                         raise VexError(_GIVEN_UP)
                     result = request()
                     passed.append(True)
+                    self._known = True
                     return result
             except TransientError as error:
                 if error.throttled:
                     self._gate.fewer()
-                if tried == self.retries or self._closed.wait(_pause(tried, error.retry_after)):
+                growth = GROWTH_OF_KNOWN if self._known and not error.throttled else GROWTH
+                if tried == self.retries or self._closed.wait(_pause(tried, error.retry_after, growth)):
                     raise
         raise AssertionError("unreachable")
 
@@ -132,11 +139,11 @@ def _results(futures: list[Future[T]]) -> list[T]:
     return [one.result() for one in futures]
 
 
-def _pause(tried: int, said: float | None) -> float:
+def _pause(tried: int, said: float | None, growth: float) -> float:
     """Seconds to wait after a try, from 0."""
     if said is not None:
         return min(max(said, 0.0), 10 * LONGEST_WAIT)
-    longest: float = min(FIRST_WAIT * 2**tried, LONGEST_WAIT)
+    longest: float = min(FIRST_WAIT * growth**tried, LONGEST_WAIT)
     return longest * random.uniform(0.5, 1.0)
 
 
