@@ -155,10 +155,10 @@ class Shared:
     def pieces(self, start: int, first: int) -> Iterator[Piece]:
         """Every block from an offset on, with its batch if it could be read in bulk."""
         # Answers are waited for by a thread of their own: the blocks that are read here go on meanwhile.
-        with LineFile(self._path) as file, ThreadPoolExecutor(1, "vex-answers") as self._answers:
+        with LineFile(self._path) as file, ThreadPoolExecutor(1, "vex-answers") as answers:
             companion = helper(READING, self._path)
             try:
-                for begun in self._ahead(file, start, companion):
+                for begun in self._ahead(file, start, companion, answers):
                     for piece, batch in self._finished(file, begun, first):
                         yield piece, batch
                         first = piece.first + _count(piece, batch)
@@ -166,21 +166,25 @@ class Shared:
                 if companion is not None:
                     companion.close()
 
-    def _ahead(self, file: LineFile, start: int, companion: Helper | None) -> Iterator[_Begun]:
+    def _ahead(
+        self, file: LineFile, start: int, companion: Helper | None, answers: ThreadPoolExecutor
+    ) -> Iterator[_Begun]:
         """Blocks in their order, of which some are worked on already."""
         waiting: deque[_Begun] = deque()
         while start < file.size or waiting:
             while start < file.size and len(waiting) < _BLOCKS_AHEAD:
                 end = file.boundary(start)
-                waiting.append(self._begin(file, start, end, companion))
+                waiting.append(self._begin(file, start, end, companion, answers))
                 start = end
             yield waiting.popleft()
 
-    def _begin(self, file: LineFile, start: int, end: int, companion: Helper | None) -> _Begun:
+    def _begin(
+        self, file: LineFile, start: int, end: int, companion: Helper | None, answers: ThreadPoolExecutor
+    ) -> _Begun:
         if companion is not None and companion.free and start > 0 and not self._readers.hopeless:
             try:
                 companion.ask(f"{start} {end}")
-                return _Begun(start, end, [], self._answers.submit(_received, companion))
+                return _Begun(start, end, [], answers.submit(_received, companion))
             except OSError:
                 pass  # it has ended: the lines are read here
         lines = self._lines(file, start, end)
