@@ -338,6 +338,16 @@ def test_the_report_as_json() -> None:
     assert 0 <= model["unfamiliar"] < 0.2
 
 
+def test_every_reject_is_explained_and_none_is_to_be_imported_as_it_is() -> None:
+    mixed("in.vmig.jsonl")
+    done = adapt("--projection", PROJECTION, "in.vmig.jsonl", "out.vmig.jsonl").ok()
+    for code, count in CODES.items():
+        said = [line for line in done.err.splitlines() if f"records were rejected ({code}): " in line]
+        assert sum(int(line.removeprefix("vex: warning: ").split()[0]) for line in said) == count, code
+    assert "of another dimension than out.vmig.jsonl" not in done.err  # it was projected, which is what that advises
+    assert "mend out.vmig.jsonl.rejects.jsonl and project it" in done.err
+
+
 def test_dry_run_foresees_the_counts_and_writes_nothing(here: Path) -> None:
     mixed("in.vmig.jsonl")
     before = names(here)

@@ -247,7 +247,8 @@ def _warnings(plan: Plan, report: Report, replaced: int) -> list[str]:
         warnings += getattr(transform, "warnings", ())
     if replaced:
         warnings.append(f"{replaced} records had the id of an earlier one, and {plan.target} keeps the last of each")
-    if unfit := report.codes.get("dimension"):
+    told = sum(getattr(transform, "told", {}).get("dimension", 0) for transform in plan.transforms)
+    if (unfit := report.codes.get("dimension", 0) - told) > 0:
         warnings.append(f"{unfit} records have vectors of another dimension than {plan.target}: {MEND_DIMENSION}")
     if plan.selection.filters and not report.counts.written and not report.counts.rejected:
         warnings.append("no record matches the selection")

@@ -272,6 +272,19 @@ def test_a_model_of_ones_own_words_must_lead_somewhere() -> None:
         bound(Adapt(projections=[projection()], source="other"), batch(real()))
 
 
+@pytest.mark.parametrize("wanted", [64, 5000])
+def test_a_cut_to_more_dimensions_than_there_are_says_so(wanted: int) -> None:
+    name = "text-embedding-3-small"
+    with pytest.raises(SchemaError, match=f"cut, not lengthened: {wanted} dimensions are wanted, this one has 32"):
+        bound(Adapt(f"{name}@{wanted}"), batch(other_matrix(3, 32), name))
+
+
+def test_two_projections_from_one_model_are_refused() -> None:
+    again = replace(projection(), source=replace(projection().source, name=f"maker/{SOURCE}"))
+    with pytest.raises(UsageError, match=f"two projections from maker/{SOURCE}"):
+        Adapt(projections=[projection(), again]).transform()
+
+
 def test_projections_must_lead_to_one_space() -> None:
     other = replace(projection(), target=replace(projection().target, name="elsewhere"))
     with pytest.raises(UsageError, match="different spaces"):
@@ -414,6 +427,13 @@ def test_null_vectors_of_a_batch_stay_null() -> None:
 def test_a_batch_of_another_model_is_refused_whole(name: str | None) -> None:
     with pytest.raises(SchemaError, match="the projection is for records of all-MiniLM-L6-v2"):
         projection()(batch(real(2), [SOURCE, name]))
+
+
+def test_what_is_no_batch_of_records_is_told_from_one() -> None:
+    vector = record_batches.from_matrix(real(2))
+    for other in (real(2), vector, pa.record_batch({"vector": vector})):
+        with pytest.raises(SchemaError, match=r"columns vector, model and extra.*projection\.matrix"):
+            projection()(other)
 
 
 # -- the public function -------------------------------------------------------------------------------------------

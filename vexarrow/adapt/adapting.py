@@ -20,6 +20,7 @@ from vexarrow import records
 from vexarrow.adapt import adapting_tally as words
 from vexarrow.adapt import catalog
 from vexarrow.adapt.adapting_batch import (
+    LOST,
     Group,
     Part,
     assembled,
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from vexarrow.adapt.model import Adapter
 
     Matrix = NDArray[np.float32]
-
-_NO_VECTOR = "the record has no vector to project"
 
 
 @dataclass(frozen=True)
@@ -154,6 +153,7 @@ class Adapting:
             made = adapter.matrix(vectors)
         except DataError:
             group, bad = with_direction(group, matrix)
+            self._lose(bad, self.tally)
             vectors = group.of(matrix)
             made = adapter.matrix(vectors)
         self.tally.add(group.lane, len(vectors), vectors, twice(batch, group.rows))
@@ -162,7 +162,7 @@ class Adapting:
     def _sorted(self, batch: pa.RecordBatch, tally: Tally) -> tuple[list[Group], list[Reject]]:
         """The rows by the way that they go; those that are refused by their model, or have no vector, are rejects."""
         missing = np.flatnonzero(~records.present(batch.column("vector")))
-        rejects = [Reject("no-vector", _NO_VECTOR, row=row) for row in missing.tolist()]
+        rejects = [Reject("no-vector", LOST["no-vector"], row=row) for row in missing.tolist()]
         tally.lose("no-vector", len(missing))
         groups = []
         for name, rows in by_model(batch):
@@ -182,17 +182,30 @@ class Adapting:
             bad: list[Reject] = []
             if group.lane.adapter is not None:
                 group, bad = with_direction(group, matrix)
-            for reject in bad:
-                tally.lose(reject.code, 1)
+            self._lose(bad, tally)
             vectors = group.of(matrix)
             tally.add(group.lane, len(vectors), vectors, twice(batch, group.rows))
+
+    @staticmethod
+    def _lose(bad: Sequence[Reject], tally: Tally) -> None:
+        for reject in bad:
+            tally.lose(reject.code, 1)
 
     # -- words ----------------------------------------------------------------------------------------------------
 
     @property
     def warnings(self) -> list[str]:
         """What is no error and yet worth knowing, after the run."""
+        return [*words.rejects(self.tally), *self._doubts]
+
+    @property
+    def _doubts(self) -> list[str]:
         return list(words.warnings(self.tally, self._further))
+
+    @property
+    def told(self) -> Mapping[str, int]:
+        """Rejects by code of which the warnings say why."""
+        return self.tally.rejected
 
     def said(self) -> list[str]:
         """What was done and what it means, in a few sentences."""
@@ -223,12 +236,17 @@ class Foreseen(Adapting):
     @property
     def sentences(self) -> list[str]:
         """The counts for a terminal."""
-        return list(words.forecast(self.tally, self.model)) + [f"warning  {warning}" for warning in self.warnings]
+        return list(words.forecast(self.tally, self.model)) + [f"warning  {doubt}" for doubt in self._doubts]
 
 
 def project_batch(batch: pa.RecordBatch, adapter: Adapter) -> pa.RecordBatch:
     """See `Projection.__call__`. A record without a vector stays as it is. Raises SchemaError for a record of another
-    model or of none, and DataError for a vector without a direction."""
+    model or of none and for what is no batch of records, and DataError for a vector without a direction."""
+    if not isinstance(batch, pa.RecordBatch) or {"vector", "model", "extra"} - set(batch.schema.names):
+        raise SchemaError(
+            "a projection is called with a record batch that has the columns vector, model and extra, as vexarrow.read "
+            f"gives them, not with {_kind(batch)}; for vectors alone there is projection.matrix(vectors)"
+        )
     strange = [name for name in names(batch) if not (name and same_model(name, adapter.source.name))]
     if strange:
         said = ", ".join(repr(name) if name else "no model" for name in strange[:3])
@@ -237,3 +255,9 @@ def project_batch(batch: pa.RecordBatch, adapter: Adapter) -> pa.RecordBatch:
     groups = [Group(Lane(name, adapter.source.dim, adapter), rows) for name, rows in by_model(batch)]
     parts = [Part(one.rows, adapter.matrix(one.of(matrix)), note(one.lane.model or "", adapter)) for one in groups]
     return with_parts(batch, parts, adapter.target.dim, adapter.target.name)
+
+
+def _kind(found: object) -> str:
+    """What was given, in a few words."""
+    names = f" of {', '.join(found.schema.names) or 'no columns'}" if isinstance(found, pa.RecordBatch) else ""
+    return f"{type(found).__name__}{names}"

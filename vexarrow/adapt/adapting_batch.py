@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     Matrix = NDArray[np.float32]
 
 KEY = "adapted"
+# Why records are rejected whatever their model, by code.
+LOST = {
+    "no-vector": "the record has no vector to project",
+    "zero-vector": "a vector of zeros has no direction, and nothing to project",
+    "vector-not-finite": "the vector holds NaN or infinity, or numbers too large or small",
+}
 # A note of a cut, and no earlier one inside it.
 _EXACT = rf'"{KEY}":\{{[^{{}}]*"exact":true\}}'
 
@@ -96,8 +102,8 @@ def with_direction(group: Group, matrix: Matrix) -> tuple[Group, list[Reject]]:
 
 def _directionless(row: int, vector: Matrix) -> Reject:
     if np.isfinite(vector).all() and not vector.any():
-        return Reject("zero-vector", "a vector of zeros has no direction, and nothing to project", row=row)
-    return Reject("vector-not-finite", "the vector holds NaN or infinity, or numbers too large or small", row=row)
+        return Reject("zero-vector", LOST["zero-vector"], row=row)
+    return Reject("vector-not-finite", LOST["vector-not-finite"], row=row)
 
 
 def assembled(batch: pa.RecordBatch, parts: Sequence[Part], dim: int, model: str) -> pa.RecordBatch:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vexarrow.adapt.adapting_batch import LOST
 from vexarrow.adapt.gate import MOST_UNFAMILIAR
 from vexarrow.adapt.lanes import Lane, Refusal, refusals
 from vexarrow.adapt.truncation import Truncation
@@ -91,6 +92,14 @@ class Tally:
         return sorted(found, key=lambda one: -one.records)
 
     @property
+    def rejected(self) -> Counter[str]:
+        """Records that were rejected, by code."""
+        found = Counter(self.lost)
+        for one in self.refused:
+            found[one.refused.code] += one.records
+        return found
+
+    @property
     def passed(self) -> int:
         """Records that were in the target's space already."""
         return sum(one.records for one in self._counts.values() if not one.lane.adapter and not one.lane.refusal)
@@ -136,12 +145,18 @@ def _quality(adapter: Adapter) -> str:
     return f"an approximation; expect {share:.0%} of a record's 10 nearest neighbours to differ"
 
 
-def warnings(tally: Tally, further: Sequence[str]) -> Iterator[str]:
-    """What is no error and yet probably not meant."""
+def rejects(tally: Tally) -> Iterator[str]:
+    """Which records were rejected, and why."""
     for one in tally.refused[:_MOST_SAID]:
         yield f"{one.records:,} records were rejected ({one.refused.code}): {one.refused.message}"
     if others := tally.refused[_MOST_SAID:]:
         yield f"{sum(one.records for one in others):,} records of {len(others)} more models were rejected"
+    for code, count in tally.lost.items():
+        yield f"{count:,} records were rejected ({code}): {LOST[code]}"
+
+
+def warnings(tally: Tally, further: Sequence[str]) -> Iterator[str]:
+    """What is no error and yet probably not meant, rejects apart."""
     for one in tally.projected:
         yield from _doubts(one)
     if further and tally.projected:
@@ -178,7 +193,7 @@ def forecast(tally: Tally, target: str) -> Iterator[str]:
     for one in tally.refused:
         yield f"reject   {one.records:,} records ({one.refused.code}): {one.refused.message}"
     for code, count in tally.lost.items():
-        yield f"reject   {count:,} records ({code})"
+        yield f"reject   {count:,} records ({code}): {LOST[code]}"
 
 
 def facts(tally: Tally, target: str, dim: int) -> dict[str, Any]:

@@ -127,6 +127,12 @@ class Lanes:
         return found if found is None or self.dim in (0, found.target.dim) else None
 
     def _why_not(self, model: str, dim: int) -> Refusal:
+        if same_model(model, self.name) and dim < self.dim and catalog.matryoshka(model):
+            return Refusal(
+                DIMENSION,
+                f"vectors of {model} can be cut, not lengthened: {self.dim} dimensions are wanted, this one has {dim}; "
+                f"--to {self.name}@N takes an N below that",
+            )
         known = self._found(model, None)
         usual = self.dim if same_model(model, self.name) else 0 if known is None else known.source.dim
         if usual and usual != dim:
@@ -172,6 +178,13 @@ def check_given(given: Sequence[Adapter], target: str | None, *, force: bool) ->
     if len(ends) > 1:
         names = " and ".join(f"{card.name} ({card.dim})" for card in ends.values())
         raise UsageError(f"the projections lead to different spaces: {names}")
+    for place, one in enumerate(given):
+        for other in given[:place]:
+            if same_model(one.source.name, other.source.name) and one.source.dim == other.source.dim:
+                raise UsageError(
+                    f"two projections from {one.source.name} ({one.source.dim} dimensions) are given, and only one of "
+                    "them can be used: name one"
+                )
     for card in ends.values():
         return _agreed(card.name, card.dim, target)
     if not target:

@@ -206,9 +206,9 @@ def _tell(report: Report, *, to_stderr: bool, as_json: bool) -> None:
     for warning in report.warnings:
         click.echo(f"vex: warning: {warning}", err=True)
     if report.counts.rejected:
-        click.echo(
-            f"vex: warning: {report.counts.rejected} records were rejected; mend {report.rejects_file} and import it",
-            err=True,
-        )
+        mend = f"mend {report.rejects_file} and import it"
+        if "projection" in report.facts:  # importing would keep the vectors of another model
+            mend = f"mend {report.rejects_file} and project it: it is an input like any other"
+        click.echo(f"vex: warning: {report.counts.rejected} records were rejected; {mend}", err=True)
     text = json.dumps(report.to_json(), ensure_ascii=False) if as_json else report.summary()
     click.echo(text, err=to_stderr)
