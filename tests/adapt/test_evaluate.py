@@ -6,6 +6,7 @@ import html.parser
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.numpy import save
 
@@ -108,6 +109,36 @@ def test_a_header_that_lies_about_shapes_is_refused(made: Path, tmp_path: Path) 
     done = vex("adapt", "info", tmp_path / "lie.safetensors")
     assert done.code == 1
     assert "the header speaks of 128 to 385 dimensions" in done.err
+
+
+@pytest.mark.parametrize(
+    ("true", "false", "said"),
+    [
+        (b'\\"limit\\":', b'\\"limit\\":\\"many\\",\\"was\\":', "its header is not complete"),
+        (b'\\"report\\":', b'\\"report\\":5,\\"was\\":', "the report in its header is not complete"),
+    ],
+)
+def test_a_header_of_other_kinds_of_values_is_refused_with_the_name_of_the_file_and_what_to_do(
+    true: bytes, false: bytes, said: str, made: Path, tmp_path: Path
+) -> None:
+    data = made.read_bytes()
+    assert true in data
+    changed = data[8:].replace(true, false)
+    length = int.from_bytes(data[:8], "little") + len(changed) - len(data[8:])
+    (tmp_path / "lie.safetensors").write_bytes(length.to_bytes(8, "little") + changed)
+    done = vex("adapt", "info", tmp_path / "lie.safetensors")
+    assert done.code == 1
+    assert f"lie.safetensors: {said}; copy or pull the file again, or train it anew" in done.err
+
+
+def test_a_plain_matrix_is_measured_when_its_models_are_named(made: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "matrix.npy", Projection.load(str(made)).weight)
+    models = ["--from", SOURCE, "--to", TARGET]
+    held = write_pairs(tmp_path / "held.jsonl", *code())
+    said = vex("adapt", "evaluate", tmp_path / "matrix.npy", *models, "--pairs", held, "--json").report
+    assert (said["source"]["name"], said["target"]["name"]) == (SOURCE, TARGET)
+    assert SOURCE in vex("adapt", "info", tmp_path / "matrix.npy", *models).ok().out
+    assert "--from and --to" in vex("adapt", "info", tmp_path / "matrix.npy").err
 
 
 # -- the page -----------------------------------------------------------------------------------------------

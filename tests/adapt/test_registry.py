@@ -240,6 +240,7 @@ def test_a_folder_that_is_no_registry_says_so(tmp_path: Path) -> None:
 def test_a_registry_that_cannot_be_reached_says_so() -> None:
     done = adapt("pull", "--registry", "http://127.0.0.1:1/projections")
     assert (done.code, "127.0.0.1:1" in done.err) == (1, True)
+    assert "see that --registry, or VEX_REGISTRY, names the right place" in done.err
     with pytest.raises(TransientError):
         shelf.find("a", "b", registry="http://127.0.0.1:1/projections")
 

@@ -83,10 +83,10 @@ def _numbers(report: Report) -> Iterator[str]:
     tiles = (
         (
             f"{report.overlap.value:.0%}",
-            "of the 10 native neighbours found",
+            f"of the {report.neighbours} native neighbours found",
             f"{100 * gain:+.0f} points against the source model",
         ),
-        (f"{report.native_top1.value:.0%}", "find the nearest native one among 10", ""),
+        (f"{report.native_top1.value:.0%}", f"find the nearest native one among {report.neighbours}", ""),
         (
             f"{report.cosine.value:.2f}",
             "cosine with the native vector",

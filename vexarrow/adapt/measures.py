@@ -68,8 +68,8 @@ def evaluate(
     cosines = np.einsum("ij,ij->i", ours, native)
     mean = _mean_target(adapter, native)
     sizes = [size for size in SIZES if size < rows]
-    most = min(max(sizes), rows - 1)
-    ten = min(NEIGHBOURS, most)
+    most = max(sizes)
+    ten = neighbours_among(rows)
     near_native = known.near[:, :most]
     near_ours, near_source, near_query, ranks = blas.results(
         [
@@ -105,6 +105,12 @@ def evaluate(
     )
 
 
+def neighbours_among(rows: int) -> int:
+    """How many neighbours of a row are looked for among so many rows, at least 2: 10, or fewer, of which not all are
+    neighbours of all."""
+    return max(size for size in SIZES if size <= NEIGHBOURS and size < rows)
+
+
 def measure(values: NDArray[Any]) -> Measure:
     """Mean and 95 % interval of a number a row: Wilson's for what is true or false, else Student's, which stays within
     0 and 1 where all values do."""
@@ -135,7 +141,7 @@ def _student(freedom: int) -> float:
 def point(count: int, linear: Linear, known: Known) -> Point:
     """A point of the learning curve: cosine and overlap of a map on held-out pairs."""
     ours = short_unit_rows(linear(known.source))
-    ten = min(NEIGHBOURS, len(ours) - 1)
+    ten = neighbours_among(len(ours))
     overlap = shared(nearest(ours, ours, ten, but_self=True), known.near[:, :ten])
     return Point(count, float(np.einsum("ij,ij->i", ours, known.native).mean()), float(overlap.mean()))
 

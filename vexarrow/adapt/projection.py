@@ -123,11 +123,12 @@ class Projection:
         """The projection of a file's bytes. Raises DataError, which names the file by `name`."""
         tensors, header = weights_file.loads(data, name)
         try:
-            return cls._of(tensors, header)
-        except (DataError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(
-                f"{name}: {error if isinstance(error, DataError) else 'its header is not complete'}"
-            ) from error
+            made = cls._of(tensors, header)
+            made.report  # noqa: B018 - read now, while the name of the file is known
+        except (DataError, KeyError, TypeError, ValueError, AttributeError) as error:
+            said = error if isinstance(error, DataError) else "its header is not complete"
+            raise DataError(f"{name}: {said}; {weights_file.AGAIN}") from error
+        return made
 
     @classmethod
     def _of(cls, tensors: Mapping[str, NDArray[Any]], header: Mapping[str, Any]) -> Projection:

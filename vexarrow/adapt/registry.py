@@ -20,7 +20,7 @@ from vexarrow.adapt import loading
 from vexarrow.adapt.model import ModelCard
 from vexarrow.adapt.quality import Quality
 from vexarrow.embedding_models import same_model
-from vexarrow.errors import DataError, NotFound, Unsupported, UsageError
+from vexarrow.errors import AccessError, DataError, NotFound, TransientError, Unsupported, UsageError
 from vexarrow.location import expand, is_url, redact
 
 if TYPE_CHECKING:
@@ -61,6 +61,11 @@ class Registry:
         except NotFound as error:
             raise NotFound(
                 f"{self}: no registry of projections is there ({error}); `vex-adapt push FILE` begins one"
+            ) from error
+        except (AccessError, TransientError) as error:
+            raise type(error)(
+                f"the registry cannot be read ({error}): see that --registry, or VEX_REGISTRY, names the right place "
+                "and that it can be reached; without either, only projections on this machine are taken"
             ) from error
         said = index["projections"]
         return [self._entry(name, said[name]) for name in sorted(said) if name.endswith(SUFFIX)]

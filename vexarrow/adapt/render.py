@@ -79,7 +79,7 @@ def sections(report: Report) -> Iterator[tuple[str, list[Row]]]:
 
 def _neighbours(report: Report) -> list[Row]:
     rows = [
-        ("10 native neighbours found", *_share(report.overlap)),
+        (f"{report.neighbours} native neighbours found", *_share(report.overlap)),
         ("  staying on the source model", *_share(report.source_overlap)),
     ]
     if report.gain is not None:
@@ -87,7 +87,7 @@ def _neighbours(report: Report) -> list[Row]:
     return [
         *rows,
         ("  with native vectors as queries", *_share(report.query_overlap)),
-        ("nearest native one among the 10", *_share(report.native_top1)),
+        (f"nearest native one among the {report.neighbours}", *_share(report.native_top1)),
         ("own vector found first", *_share(report.recall_at_1)),
         ("own vector, reciprocal rank", *_number(report.mrr)),
     ]

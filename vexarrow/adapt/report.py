@@ -117,6 +117,11 @@ class Report:
     gain: Measure | None = None
     local: Corrections | None = None
 
+    @property
+    def neighbours(self) -> int:
+        """How many native neighbours `overlap` looks for: 10, or fewer where no more than 10 pairs were held out."""
+        return max((one.neighbours for one in self.by_size if one.neighbours <= NEIGHBOURS), default=NEIGHBOURS)
+
     def to_json(self) -> dict[str, Any]:
         """All fields, JSON-like."""
         return asdict(self)
@@ -128,7 +133,7 @@ class Report:
             values = {name: _read(name, said[name]) for name in cls.__slots__ if said.get(name) is not None}
             return cls(**{"pairs": None, **values})
         except (TypeError, AttributeError) as error:
-            raise DataError(f"the report in the header is not complete: {error}") from error
+            raise DataError("the report in its header is not complete") from error
 
 
 def _read(name: str, said: Any) -> Any:

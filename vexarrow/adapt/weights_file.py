@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 KEY, FORMAT, VERSION, LOCAL_VERSION = "vexarrow.projection", "vexarrow.projection", 1, 2
 LOCAL = "local_"
 MOST_BYTES = 4 << 30
+AGAIN = "copy or pull the file again, or train it anew"
 
 
 def checksum(tensors: Tensors) -> str:
@@ -59,12 +60,14 @@ def loads(data: bytes, name: str) -> tuple[dict[str, NDArray[np.floating[Any]]],
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{name}: no safetensors file, or a damaged one: {error}") from error
+        raise DataError(f"{name}: no safetensors file, or a damaged one: {error}; {AGAIN}") from error
     found = checksum(tensors)
     if header.get("tensors_sha256") != found:
-        raise DataError(f"{name}: the weights are not those that the header speaks of (damaged, or changed by hand)")
+        raise DataError(
+            f"{name}: the weights are not those that the header speaks of (damaged, or changed by hand); {AGAIN}"
+        )
     if header["version"] != _version(tensors):
-        raise DataError(f"{name}: the version in its header does not fit its tensors (changed by hand)")
+        raise DataError(f"{name}: the version in its header does not fit its tensors (changed by hand); {AGAIN}")
     return tensors, header
 
 
@@ -79,7 +82,10 @@ def header_of(data: bytes, name: str) -> dict[str, Any]:
         text = json.loads(data[8 : 8 + size])["__metadata__"][KEY]
         header = json.loads(text)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DataError(f"{name}: no projection of vexarrow: its header does not say {KEY!r}") from error
+        raise DataError(
+            f"{name}: no projection of vexarrow: its header does not say {KEY!r}; `vex-adapt train` makes one, and "
+            "`vex-adapt --list` shows those at hand"
+        ) from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise DataError(f"{name}: no projection of vexarrow")
     if header.get("version") not in (VERSION, LOCAL_VERSION):

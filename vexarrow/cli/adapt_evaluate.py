@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,15 +20,27 @@ if TYPE_CHECKING:
 MOST_MEASURED = 10_000
 
 
+def _matrix_models(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What a plain matrix (.npy, .npz) does not say."""
+    for option in (
+        click.option("--to", "target", metavar="MODEL", help="The target of a plain matrix."),
+        click.option("--from", "source", metavar="MODEL", help="The source of a plain matrix (.npy, .npz)."),
+    ):
+        function = option(function)
+    return function
+
+
 @click.command(
     "evaluate",
     epilog="""\b
 Examples:
   vex-adapt evaluate my.safetensors --pairs held-out.jsonl
   vex-adapt evaluate my.safetensors --pairs held-out.jsonl --html report.html
+  vex-adapt evaluate matrix.npy --from my-model --to text-embedding-3-small --pairs held-out.jsonl
   vex-adapt evaluate my.safetensors --pairs corpus.jsonl.zst --queries queries.jsonl --json""",
 )
 @click.argument("projection", metavar="PROJECTION")
+@_matrix_models
 @click.option("--pairs", required=True, metavar="PATH", help=PAIRS_HELP)
 @click.option(
     "--queries",
@@ -36,7 +49,15 @@ Examples:
 )
 @click.option("--html", metavar="PATH", help="Write the report as a page with pictures, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def evaluate_command(projection: str, pairs: str, queries: str | None, html: str | None, as_json: bool) -> int:
+def evaluate_command(
+    projection: str,
+    source: str | None,
+    target: str | None,
+    pairs: str,
+    queries: str | None,
+    html: str | None,
+    as_json: bool,
+) -> int:
     """Measure a projection on pairs that it was not trained with; exit 1 when the gate refuses it.
 
     PROJECTION is a file, or the name of one at hand (`vex-adapt --list`) without its ending.
@@ -46,7 +67,7 @@ def evaluate_command(projection: str, pairs: str, queries: str | None, html: str
     """
     from vexarrow.adapt.pairs_files import read_pairs
 
-    adapter = projection_of(projection)
+    adapter = projection_of(projection, source=source, target=target)
     given = read_pairs(pairs).pairs
     kept = _measured(given)
     report = _report(adapter, kept, given, queries)
@@ -126,15 +147,16 @@ Examples:
   vex-adapt info my.safetensors --json""",
 )
 @click.argument("projection", metavar="PROJECTION")
+@_matrix_models
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def info_command(projection: str, as_json: bool) -> None:
+def info_command(projection: str, source: str | None, target: str | None, as_json: bool) -> None:
     """Show all that the file of a projection says: its models, how it was trained and on what, its report.
 
     PROJECTION is a file, or the name of one at hand (`vex-adapt --list`) without its ending.
     """
     from vexarrow.adapt.render import facts
 
-    adapter = projection_of(projection)
+    adapter = projection_of(projection, source=source, target=target)
     click.echo(json.dumps(_header(adapter), ensure_ascii=False) if as_json else facts(adapter))
 
 

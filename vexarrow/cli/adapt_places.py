@@ -63,13 +63,14 @@ def origin(given: Given, place: str, format: str | None) -> Origin:
     return Origin(place, format, {name.removeprefix(FROM): value for name, value in given.items()})
 
 
-def projection_of(name: str, option: str = "") -> Projection:
-    """A projection by its file, or by the name of a file at hand without its ending. Raises UsageError for neither,
-    which begins with the `option`, and what loading it raises."""
+def projection_of(name: str, option: str = "", *, source: str | None = None, target: str | None = None) -> Projection:
+    """A projection by its file, or by the name of a file at hand without its ending; `source` and `target` name the
+    models of a plain matrix. Raises UsageError for neither, which begins with the `option`, and what loading it
+    raises."""
     from vexarrow.adapt.loading import is_file_name, load
 
     if is_file_name(name.split("?")[0]):
-        return load(name)
+        return load(name, source=source, target=target)
     from vexarrow.adapt.shelf import at_hand
     from vexarrow.location import redact
 

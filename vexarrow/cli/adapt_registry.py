@@ -116,18 +116,22 @@ def pull_command(
     if len(words) > 2:
         raise UsageError("pull takes two models, one name, or nothing for all: vex-adapt pull [FROM TO | NAME]")
     from vexarrow.adapt.registry import chosen
+    from vexarrow.location import redact
 
     there = _given(registry)
     entries = chosen(there.entries(), words)
     if output is not None and len(entries) > 1 and not _is_folder(output):
-        raise UsageError(f"{len(entries)} projections do not go into one file: {output} has to be a folder")
+        raise UsageError(
+            f"{len(entries)} projections do not go into one file: {redact(output)} has to be a folder, "
+            "and to end in / where it is new"
+        )
     done = [(entry, *_pulled(there, entry, output, overwrite)) for entry in entries]
     if as_json:
-        pulled = [{**_as_json(entry), "path": path, "new": new} for entry, path, new in done]
+        pulled = [{**_as_json(entry), "path": redact(path), "new": new} for entry, path, new in done]
         click.echo(json.dumps({"registry": str(there), "pulled": pulled}, ensure_ascii=False))
         return
     for entry, path, new in done:
-        click.echo(f"{path}  {_what(entry)}{'' if new else '  (was there already)'}")
+        click.echo(f"{redact(path)}  {_what(entry)}{'' if new else '  (was there already)'}")
 
 
 def _given(registry: str | None) -> Registry:

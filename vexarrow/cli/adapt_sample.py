@@ -70,11 +70,12 @@ def sample_command(
 
     from vexarrow.adapt.sample import sample
     from vexarrow.api import write
+    from vexarrow.location import redact
 
     batch, drawn = sample(origin(given, source, from_format), pairs, held_out, seed)
     write(pa.Table.from_batches([batch]), output, overwrite=overwrite)
     body = {
-        "output": output,
+        "output": redact(output),
         "records": drawn.rows,
         "passed_over": drawn.passed_over,
         "train": pairs,
@@ -87,7 +88,8 @@ def sample_command(
         return
     click.echo(
         f"{pairs:,} records to train with and {held_out:,} to measure on, of {drawn.rows:,} "
-        f"({drawn.passed_over:,} without text or vector): {body['characters']:,} characters to embed, in {output}",
+        f"({drawn.passed_over:,} without text or vector): {body['characters']:,} characters to embed, "
+        f"in {body['output']}",
         err=to_stderr,
     )
 
