@@ -192,6 +192,8 @@ def test_the_same_model_on_both_sides_is_refused(aligned: Path, tmp_path: Path) 
     done = train("--pairs", aligned, "-o", tmp_path / "x.safetensors", source="one", target="one")
     assert done.code == 2
     assert "both sides are vectors of one: there is nothing to translate" in done.err
+    done = train("--pairs", aligned, "-o", tmp_path / "x.safetensors", source="one", target="Maker/One")
+    assert "both sides are vectors of one" in done.err  # records of the one would pass as native ones of the other
     two = ["--from-revision", "1", "--to-revision", "2"]
     train("--pairs", aligned, "-o", tmp_path / "x.safetensors", *two, source="one", target="one").ok()
 
@@ -233,6 +235,22 @@ def test_vectors_that_are_not_normalised_are_projected_as_if_they_were_and_said_
     assert scaled.report.overlap.value == pytest.approx(plain.report.overlap.value, abs=0.01)
     assert (plain.judged.source.normalised, scaled.judged.source.normalised) == (True, False)
     assert [reason.code for reason in scaled.verdict.warnings].count("norms") == 1
+
+
+def test_a_vector_of_zeros_that_is_left_out_says_nothing_of_the_lengths_of_others() -> None:
+    source = code().source.copy()
+    source[7] = 0
+    trial = attempt(**bad(source=source))
+    assert trial.judged.source.normalised
+    assert "norms" not in [reason.code for reason in trial.verdict.warnings]
+
+
+def test_the_curve_looks_for_as_many_neighbours_as_the_report() -> None:
+    """Of ten held-out rows all are neighbours of all, so five are looked for, and the report says five."""
+    report = attempt(**bad(), held_out=10).report
+    assert report.neighbours == 5
+    assert report.curve[-1].overlap == pytest.approx(report.overlap.value)
+    assert attempt(**bad(), held_out=11).report.neighbours == 10
 
 
 @pytest.mark.parametrize("held_out", [1, CODE - 2, CODE + 1])
@@ -299,6 +317,51 @@ def test_two_places_are_joined_on_their_ids(tmp_path: Path) -> None:
     assert made.header["pairs"]["count"] + sum(made.header["pairs"]["dropped"].values()) == CODE - 20
     assert "220 ids are on both sides: of 240 records of" in done.err
     assert "and of 220 of" in done.err
+
+
+def test_the_order_of_records_in_a_place_does_not_matter(tmp_path: Path) -> None:
+    """Stores give records in orders of their own."""
+    source, target, ids = code()
+    b = write_records(tmp_path / "b.jsonl", ids, target, model=TARGET)
+    made = []
+    for name, order in (("one", np.arange(CODE)), ("two", np.arange(CODE)[::-1])):
+        a = write_records(tmp_path / f"{name}.jsonl", [ids[row] for row in order], source[order], model=SOURCE)
+        output = tmp_path / f"{name}.safetensors"
+        train("--source", a, "--target", b, "-o", output).ok()
+        made.append(output.read_bytes())
+    assert made[0] == made[1]
+
+
+def test_vectors_of_several_dimensions_name_their_place_and_the_way_out(tmp_path: Path) -> None:
+    source, target, ids = code()
+    a = write_records(tmp_path / "a.jsonl", ids, source)
+    b = write_records(tmp_path / "b.jsonl", ids, [*target[:-5], *target[-5:, :100]])
+    done = train("--source", a, "--target", b, "-o", tmp_path / "x.safetensors")
+    assert done.code == 1
+    assert f"{b}: vectors have " in done.err
+    assert f"vex convert {b} one.parquet --where 'dims = N'" in done.err
+
+
+def test_records_of_several_models_are_noted(tmp_path: Path) -> None:
+    source, target, ids = code()
+    a = write_records(tmp_path / "a.jsonl", ids[:200], source[:200], model=SOURCE)
+    others = write_records(tmp_path / "others.jsonl", ids[200:], source[200:], model="something-else")
+    a.write_text(a.read_text() + others.read_text())
+    b = write_records(tmp_path / "b.jsonl", ids, target)
+    done = train("--source", a, "--target", b, "-o", tmp_path / "x.safetensors").ok()
+    assert f"name 2 models (something-else, {SOURCE}), and all of them were taken" in done.err
+
+
+def test_a_plain_matrix_can_be_a_prior(aligned: Path, tmp_path: Path) -> None:
+    """It does not say which models it is between; --from and --to do."""
+    weight = Projection.train(code().source, code().target, source_model=SOURCE, target_model=TARGET).weight
+    np.save(tmp_path / "prior.npy", weight)
+    train("--pairs", aligned, "--prior", tmp_path / "prior.npy", "-o", tmp_path / "x.safetensors", "--force").ok()
+
+
+def test_a_secret_in_the_output_is_not_shown(aligned: Path) -> None:
+    done = train("--pairs", aligned, "-o", "memory://me:hunter2@there/my.safetensors").ok()
+    assert "written: memory://me:***@there" in done.out
 
 
 def test_a_place_may_be_a_store(tmp_path: Path) -> None:

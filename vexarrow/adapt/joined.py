@@ -61,8 +61,9 @@ class _Side:
 
 
 def join(source: Origin, target: Origin) -> Given:
-    """The pairs of two places, in the order of the place that is read second. Records without a vector are left out;
-    of records with one id the first counts. Raises SchemaError when no id is on both sides, and what reading raises."""
+    """The pairs of two places, in the order of their ids: in which order a place gives them does not matter. Records
+    without a vector are left out; of records with one id the first counts. Raises SchemaError when no id is on both
+    sides, and what reading raises."""
     swapped = _rows(source) < _rows(target)
     held = _read(source if swapped else target, None)
     other = _read(target if swapped else source, dict.fromkeys(held.ids))
@@ -70,11 +71,13 @@ def join(source: Origin, target: Origin) -> Given:
     if not other.ids:
         raise SchemaError(_nothing(left, right))
     at = {one: row for row, one in enumerate(held.ids)}
-    rows = np.array([at[one] for one in other.ids], np.intp)
-    first, second = held.matrix[rows], other.matrix
-    roles = [mine or theirs for mine, theirs in zip((held.roles[row] for row in rows), other.roles, strict=True)]
+    order = np.array(sorted(range(len(other.ids)), key=other.ids.__getitem__), np.intp)
+    ids = [other.ids[row] for row in order]
+    rows = np.array([at[one] for one in ids], np.intp)
+    first, second = held.matrix[rows], other.matrix[order]
+    roles = [held.roles[mine] or other.roles[theirs] for mine, theirs in zip(rows, order, strict=True)]
     x, y = (first, second) if swapped else (second, first)
-    return Given(Pairs(x, y, list(other.ids)), marked(roles), (left.model, right.model), tuple(_notes(left, right, x)))
+    return Given(Pairs(x, y, ids), marked(roles), (left.model, right.model), tuple(_notes(left, right, x)))
 
 
 def _rows(origin: Origin) -> float:
@@ -104,9 +107,17 @@ def _read(origin: Origin, wanted: dict[str, None] | None) -> _Side:
 def batches(origin: Origin) -> Iterator[pa.RecordBatch]:
     """The records of a place, all of one dimension. Raises SchemaError, DataError and what opening it raises."""
     from vexarrow.api import read
+    from vexarrow.location import redact
 
     with read(origin.location, format=origin.format, options=origin.options) as reader:
-        yield from reader
+        try:
+            yield from reader
+        except SchemaError as error:
+            name = redact(origin.location)
+            raise SchemaError(
+                f"{name}: {error}: vectors of one model are needed here; "
+                f"`vex convert {name} one.parquet --where 'dims = N'` picks those of N dimensions"
+            ) from error
 
 
 def _take(side: _Side, batch: pa.RecordBatch, ids: list[str], wanted: dict[str, None] | None, seen: set[str]) -> None:
@@ -159,5 +170,13 @@ def _notes(source: _Side, target: _Side, x: Matrix) -> Iterator[str]:
     for side in (source, target):
         if side.without:
             yield f"{side.without:,} records of {side.name} have no vector"
+        if len(side.models) > 1:
+            named = sorted(side.models)
+            more = ", ..." if len(named) > _SHOWN else ""
+            yield (
+                f"the records of {side.name} name {len(named)} models ({', '.join(named[:_SHOWN])}{more}), and all of "
+                "them were taken: vectors of another model teach nothing; `vex convert ... --where \"model = 'NAME'\"` "
+                "picks those of one"
+            )
         if side.again:
             yield f"{side.again:,} ids of {side.name} come again; the first of each counts"

@@ -18,6 +18,7 @@ from vexarrow.adapt.model import ModelCard
 from vexarrow.adapt.pairs import Pairs, clean, drawn, pairs_of, short_unit_rows, unit_rows
 from vexarrow.adapt.projection import Familiarity, Projection, card
 from vexarrow.adapt.report import Point, Report
+from vexarrow.embedding_models import same_model
 from vexarrow.errors import SchemaError, Unfit, UsageError
 
 if TYPE_CHECKING:
@@ -143,8 +144,8 @@ def attempt(
     """
     given = pairs_of(source, target, [str(row) for row in range(len(source))])
     _check_models(source_model, target_model)
-    cards = card(source_model, given.source), card(target_model, given.target)
     pairs = clean(given)
+    cards = card(source_model, pairs.source), card(target_model, pairs.target)
     _check_count(pairs, force)
     if local is not None:
         check_groups(local, len(pairs), force=force)
@@ -191,7 +192,7 @@ def _check_models(source: str | ModelCard, target: str | ModelCard) -> None:
     said = [_used(one) for one in (source, target)]
     if not all(used[0] for used in said):
         raise UsageError("both models need a name")
-    if said[0] == said[1]:
+    if same_model(str(said[0][0]), str(said[1][0])) and said[0][1:] == said[1][1:]:
         raise UsageError(
             f"both sides are vectors of {said[0][0]}: there is nothing to translate, unless they are of two revisions "
             f"or prefixes, which have to be named then"

@@ -154,13 +154,16 @@ def _attempt(pairs: GivenPairs, corpus: Any, options: dict[str, Any]) -> Trial:
     from vexarrow.adapt.training import attempt
 
     source, target = (_card(pairs, at, options) for at in (0, 1))
+    prior = None
+    if options["prior"] is not None:
+        prior = projection_of(options["prior"], "--prior ", source=source.name, target=target.name)
     held_out = options["held_out"]
     if held_out is None and pairs.held_out is not None:
         held_out = pairs.held_out
     return attempt(
         pairs.pairs.source,
         pairs.pairs.target,
-        None if options["prior"] is None else projection_of(options["prior"], "--prior "),
+        prior,
         source_model=source,
         target_model=target,
         held_out=held_out,
@@ -226,11 +229,12 @@ def _page(done: Trial, corpus: Any, path: str) -> None:
 def _tell(done: Trial, options: dict[str, Any], checksum: str | None) -> None:
     from vexarrow.adapt.gate import always
     from vexarrow.adapt.render import render
+    from vexarrow.location import redact
 
     source, target = done.judged.source, done.judged.target
     if options["as_json"]:
         body = {
-            "output": options["output"] if checksum else None,
+            "output": redact(options["output"]) if checksum else None,
             "checksum": checksum,
             "source": source.to_json(),
             "target": target.to_json(),
@@ -242,4 +246,4 @@ def _tell(done: Trial, options: dict[str, Any], checksum: str | None) -> None:
         return
     click.echo(render(done.report, done.verdict, source, target))
     if checksum:
-        click.echo(f"written: {options['output']} ({checksum})")
+        click.echo(f"written: {redact(options['output'])} ({checksum})")
