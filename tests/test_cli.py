@@ -609,6 +609,7 @@ def server() -> Iterator[str]:
         ["convert", f"s3://key:{SECRET}@bucket/x.vmig.jsonl?secret={SECRET}", "out.parquet", "--nope"],
         ["convert", DEBIAN, f"nosuch://user:{SECRET}@host/x.vmig.jsonl?api-key={SECRET}"],
         ["convert", DEBIAN, f"http://user:{SECRET}@SERVER/x.parquet?apikey={SECRET}"],
+        ["convert", DEBIAN, f"memory://user:{SECRET}@host/x.vmig.jsonl", "--json"],
         ["import", "--from", DEBIAN, "--to", f"qdrant://user:{SECRET}@localhost:6333/memories?api_key={SECRET}"],
         ["import", "--from", DEBIAN, "--to", "vektor", "--db", "x.db", "--api-key", SECRET],
         ["import", "--from", DEBIAN, "--to", "vektor", "--db", "x.db", f"--api-key={SECRET}"],
@@ -623,6 +624,13 @@ def test_a_secret_is_never_shown(arguments: list[str | Path], server: str, here:
     assert done.out + done.err
     for name in names(here) - before:
         assert SECRET.encode() not in (here / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("name", ["x.parquet", "x.vmig.jsonl", "x.arrow"])
+def test_a_place_that_cannot_be_written_to_says_so(name: str, server: str, here: Path) -> None:
+    done = vex("convert", DEBIAN, f"http://{server}/{name}")
+    assert done.code == 1
+    assert f"{server}/{name}: this place can be read, and not be written to" in done.err
 
 
 def test_a_secret_is_not_in_the_rejects_file_nor_in_the_report(tmp_path: Path) -> None:

@@ -20,7 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from vexarrow.errors import AccessError, DataError, MissingDependency, NotFound, TransientError, UsageError, VexError
+from vexarrow.errors import (
+    AccessError,
+    DataError,
+    MissingDependency,
+    NotFound,
+    TransientError,
+    Unsupported,
+    UsageError,
+    VexError,
+)
 from vexarrow.location import STANDARD_STREAM, is_url, redact
 from vexarrow.process import start_writing
 
@@ -262,7 +271,7 @@ class Output:
         if not overwrite and exists(path):
             raise UsageError(f"{redact(path)} exists already; --overwrite replaces it")
         with translated(path):
-            self._raw: Any = self._open()
+            self._raw: Any = self._opened()
         self.stream: Any = self._raw
         codec = compression(path)
         if codec == "gzip":
@@ -271,6 +280,12 @@ class Output:
             import pyarrow as pa
 
             self.stream = pa.CompressedOutputStream(pa.PythonFile(self.packed, mode="w"), codec)
+
+    def _opened(self) -> Any:
+        try:
+            return self._open()
+        except NotImplementedError as error:  # fsspec's word for a file system without files to write, such as http
+            raise Unsupported(f"{redact(self.path)}: this place can be read, and not be written to") from error
 
     def _open(self) -> Any:
         if self.path == STANDARD_STREAM:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from vexarrow.errors import VexError
+from vexarrow.location import redact
 
 WIDTH = 46
 
@@ -59,6 +60,8 @@ class Report:
         """The report as one JSON-like object."""
         body = asdict(self)
         counts, facts = body.pop("counts"), body.pop("facts")
+        for path in ("sidecar", "rejects_file"):
+            body[path] = None if body[path] is None else redact(body[path])
         return {"source": body.pop("source"), "target": body.pop("target"), **counts, **body, **facts}
 
     def summary(self) -> str:

@@ -88,6 +88,12 @@ def test_where_it_comes_from_is_in_the_header(aligned: Path, tmp_path: Path, mon
     assert "prefix" not in done.out
 
 
+def test_the_checksum_that_is_printed_is_that_of_the_file(aligned: Path, tmp_path: Path) -> None:
+    """Rounding to float16 changes it, and records carry that of the file."""
+    said = train("--pairs", aligned, "-o", tmp_path / "h.safetensors", "--half", "--json").ok().report
+    assert said["checksum"] == Projection.load(str(tmp_path / "h.safetensors")).checksum
+
+
 def test_half_is_half_the_size(aligned: Path, tmp_path: Path) -> None:
     train("--pairs", aligned, "-o", tmp_path / "whole.safetensors").ok()
     train("--pairs", aligned, "--half", "-o", tmp_path / "half.safetensors").ok()

@@ -194,7 +194,10 @@ class Projection:
             made = kernel.project(rows, self.weight, self.bias, scales=scales)
         bad = np.flatnonzero(~np.isfinite(scales) | (scales == 0))
         if len(bad):
-            raise DataError(f"{len(bad):,} of {len(rows):,} vectors are zero or not finite, the first is row {bad[0]}")
+            raise DataError(
+                f"{len(bad):,} of {len(rows):,} vectors have no direction (zero, not finite, or numbers too large or "
+                f"small), the first is row {bad[0]}"
+            )
         return made
 
     def leverage(self, vectors: Any) -> Matrix | None:

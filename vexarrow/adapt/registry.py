@@ -20,7 +20,7 @@ from vexarrow.adapt import loading
 from vexarrow.adapt.model import ModelCard
 from vexarrow.adapt.quality import Quality
 from vexarrow.embedding_models import same_model
-from vexarrow.errors import AccessError, DataError, NotFound, TransientError, Unsupported, UsageError
+from vexarrow.errors import AccessError, DataError, NotFound, TransientError, UsageError
 from vexarrow.location import expand, is_url, redact
 
 if TYPE_CHECKING:
@@ -141,10 +141,7 @@ class Registry:
         place = self.location(entry.name)
         if files.exists(place) and sha256(loading.read(place)).hexdigest() == entry.sha256:
             return
-        try:
-            loading.write(place, data, overwrite=overwrite)
-        except NotImplementedError:
-            raise Unsupported(f"{self}: this place can be read, and not be written to") from None
+        loading.write(place, data, overwrite=overwrite)
         self.fetch(entry)
 
     # -- the index --------------------------------------------------------------------------------------

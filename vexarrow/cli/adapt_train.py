@@ -112,6 +112,8 @@ def train_command(given: Given, /, **options: Any) -> None:
     checksum = None
     if not refused:
         projection = done.finish()
+        if options["half"]:  # what is loaded from the file has the checksum of rounded numbers
+            projection = projection.from_bytes(projection.to_bytes(half=True), options["output"])
         checksum = projection.checksum
         projection.save(options["output"], half=options["half"], overwrite=options["overwrite"])
     _tell(done, options, checksum)
