@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 from collections.abc import Iterator
@@ -11,7 +12,9 @@ import orjson
 import pyarrow as pa
 import pytest
 
-from connectors._json_members import FLOAT, INTEGER, TEXT, TRUE, Flat, members
+inside = importlib.import_module("vexarrow.connectors._json_members")
+members: Any = inside.members
+FLOAT, INTEGER, TEXT, TRUE = inside.FLOAT, inside.INTEGER, inside.TEXT, inside.TRUE
 
 MALFORMED = (
     "",
@@ -57,7 +60,7 @@ FLAT = (
 )
 
 
-def back(found: Flat) -> list[dict[str, Any]]:
+def back(found: Any) -> list[dict[str, Any]]:
     """The objects again."""
     objects: list[dict[str, Any]] = [{} for _ in found.flat]
     texts, numbers = iter(found.texts.to_pylist()), iter(found.numbers.tolist())
