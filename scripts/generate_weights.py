@@ -15,6 +15,7 @@ What comes out is judged like any projection: one that would hurt is refused and
 from __future__ import annotations
 
 import heapq
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -126,9 +127,14 @@ class Cost:
 
     def __str__(self) -> str:
         price = "no price known" if self.price is None else f"${self.price:g} a million"
-        dollars = "?" if self.dollars is None else f"${self.dollars:,.2f}"
+        dollars = "?" if self.dollars is None else money(self.dollars)
         counts = f"{self.texts:,} texts, {self.cached:,} cached, about {self.tokens:,} tokens"
         return f"{self.name:<24} {counts:<56} {price:<18} {dollars}"
+
+
+def money(dollars: float) -> str:
+    """Dollars, rounded up to the cent: what is said to be the most must not be less."""
+    return f"${math.ceil(round(100 * dollars, 6)) / 100:,.2f}"
 
 
 def estimate(pairs: Sequence[tuple[Side, Side]], texts: Sequence[str], prices: dict[str, float]) -> list[Cost]:
@@ -161,7 +167,7 @@ def check_budget(costs: Sequence[Cost], budget: float | None) -> float:
     total = sum(cost.dollars or 0 for cost in costs)
     unknown = [cost.name for cost in costs if cost.dollars is None]
     if budget is not None and (unknown or total > budget):
-        why = f"no price is known of {', '.join(unknown)} (--price)" if unknown else f"it may cost ${total:,.2f}"
+        why = f"no price is known of {', '.join(unknown)} (--price)" if unknown else f"it may cost {money(total)}"
         raise UsageError(f"--budget {budget:g}: {why}; nothing was sent")
     return total
 
@@ -308,7 +314,7 @@ def command(corpus: str, output: str, only: tuple[str, ...], count: int, seed: i
     texts = sample(texts_of(corpus), count, seed)
     costs = estimate(both, texts, prices)
     print("\n".join(map(str, costs)))
-    print(f"${check_budget(costs, given['budget']):,.2f} at most, for {len(texts):,} texts; prices: see --price")
+    print(f"{money(check_budget(costs, given['budget']))} at most, for {len(texts):,} texts; prices: see --price")
     if given["only_estimate"]:
         return
     provenance = Provenance(

@@ -282,6 +282,11 @@ def test_without_a_key_openai_itself_is_not_asked(server: Embeddings, corpus: Pa
     assert (done.code, "OPENAI_API_KEY" in done.err, server.bodies) == (1, True, [])
 
 
+def test_what_is_said_to_be_the_most_is_not_less() -> None:
+    money = script().money
+    assert [money(one) for one in (0, 0.0003, 0.13, 1234.501)] == ["$0.00", "$0.01", "$0.13", "$1,234.51"]
+
+
 def test_prices_and_models_are_those_of_the_endpoint() -> None:
     assert set(script().PRICES) <= set(MODELS)
     assert {pair.target for pair in PAIRS} <= set(script().PRICES)
