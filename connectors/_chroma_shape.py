@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from vexarrow import payload, records, timestamps
 from vexarrow.fields import Found
+from vexarrow.hidden import KINDS, is_text, said
 from vexarrow.ids import ORIGINAL_ID
 from vexarrow.payload import HIDDEN, Payload, Shape
 
@@ -61,6 +62,7 @@ def _is_read_exactly(value: float) -> bool:
 SHAPE = Shape(
     holds=holds,
     names={name: key for name, key in payload.FIELDS.items() if name != "text"},
+    kinds={**KINDS, "bits": is_text},
 )
 
 
@@ -115,11 +117,7 @@ def _hide(metadata: Payload, keys: Sequence[str]) -> None:
 
 def _read(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """The hidden object of ours, empty if there is none."""
-    try:
-        value = orjson.loads(metadata.get(HIDDEN, "{}"))
-    except (orjson.JSONDecodeError, TypeError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    return said(metadata.get(HIDDEN), SHAPE.kinds) or {}
 
 
 def _uris(batch: pa.RecordBatch) -> list[str | None] | None:

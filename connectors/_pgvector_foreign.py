@@ -14,11 +14,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vexarrow import timestamps
+from vexarrow.hidden import KINDS, Kinds, is_moment, is_name, is_names, said
 from vexarrow.jsontext import Malformed, canonical, members
 from vexarrow.payload import HIDDEN
 from vexarrow.records import TIMESTAMP
 
 _MARK = '"' + HIDDEN + '"'
+# What `__vex__` may say: what the table has no column for, and which of its columns say nothing.
+_KINDS: Kinds = {
+    **{name: KINDS[name] for name in ("metadata_text", "extra", "score", "source_store", "modality", "vex_version")},
+    "metadata": lambda value: value == {},
+    **dict.fromkeys(("text", "namespace", "model"), is_name),
+    "created_at": is_moment,
+    "columns": is_names,
+}
 _FIELDS = ("text", "namespace", "model", "source_store", "modality", "vex_version", "extra")
 
 
@@ -61,10 +70,10 @@ def _split(text: str | None) -> tuple[str | None, dict[str, Any]]:
         return text, {}
     inside = next((value for key, _, value in every if key == HIDDEN), None)
     try:
-        found = orjson.loads(orjson.loads(inside or '"{}"'))
-    except (orjson.JSONDecodeError, TypeError):
+        found = None if inside is None else said(orjson.loads(inside), _KINDS)
+    except orjson.JSONDecodeError:
         return text, {}
-    if inside is None or not isinstance(found, dict):
+    if found is None:
         return text, {}
     rest = [f"{written}:{value}" for key, written, value in every if key != HIDDEN]
     if "metadata_text" in found:

@@ -18,6 +18,7 @@ import orjson
 import pyarrow as pa
 
 from vexarrow import timestamps
+from vexarrow.hidden import said
 from vexarrow.ids import ORIGINAL_ID
 from vexarrow.payload import HIDDEN
 
@@ -226,20 +227,14 @@ def _said(text: str) -> _Said | None:
     ours."""
     if text == "{}":
         return _Said()
-    try:
-        said = orjson.loads(text)
-    except orjson.JSONDecodeError:
+    known = said(text)
+    if known is None or not known.keys() <= {"floats", "metadata"}:
         return None
-    if not isinstance(said, dict) or not said.keys() <= {"floats", "metadata"}:
-        return None
-    floats, others = said.get("floats", []), said.get("metadata")
-    if not isinstance(floats, list) or not all(isinstance(key, str) for key in floats):
-        return None
-    if "metadata" not in said:
-        return _Said(frozenset(floats))
-    if not isinstance(others, dict):
-        return None
-    return _Said(frozenset(floats), frozenset(others) - set(_PLACED), orjson.dumps(others)[1:-1].decode())
+    floats = frozenset(known.get("floats", ()))
+    if "metadata" not in known:
+        return _Said(floats)
+    others = known["metadata"]
+    return _Said(floats, frozenset(others) - set(_PLACED), orjson.dumps(others)[1:-1].decode())
 
 
 def _column(members: _Members, name: str, plain: NDArray[np.bool_], row: Places, rows: int) -> pa.StringArray:

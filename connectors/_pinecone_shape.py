@@ -17,6 +17,7 @@ import orjson
 import pyarrow as pa
 
 from vexarrow.fields import Found
+from vexarrow.hidden import KINDS, Kinds, is_name, is_text, said
 from vexarrow.ids import ORIGINAL_ID
 from vexarrow.payload import HIDDEN, TEXT_KEYS, Payload, Shape, pack, unpack
 
@@ -29,6 +30,8 @@ _EXACT = 1 << 53
 _FIELDS = {"text": "text", "model": "model", "created_at": "created_at"}
 _PLAIN = frozenset({str, bool, float})
 _MISSING = object()
+# What is under `__vex__` here, besides what `vexarrow.payload` keeps.
+_KINDS: Kinds = {**KINDS, "namespace": is_name, "sparse": is_text, "empty_sparse": lambda value: value is True}
 
 
 def holds(value: Any) -> bool:
@@ -61,12 +64,13 @@ class Form:
 def form_of(index: Index) -> Form:
     """The form of an index."""
     if not index.documents:
-        return Form(Shape(holds, _FIELDS, whole_floats=True, plain=_PLAIN))
+        return Form(Shape(holds, _FIELDS, whole_floats=True, plain=_PLAIN, kinds=_KINDS))
     vectors = {name for name, kind in index.fields.items() if kind.endswith("_vector")}
     typed = {name: kind for name, kind in index.fields.items() if name not in vectors}
     names = {**_FIELDS, "text": _text_field(index)}
     reserved = frozenset(vectors | {"vex__", "id__", "_id"})
-    return Form(Shape(holds, names, whole_floats=True, reserved=reserved, plain=_PLAIN), "vex__", "id__", typed, "$_")
+    shape = Shape(holds, names, whole_floats=True, reserved=reserved, plain=_PLAIN, kinds=_KINDS)
+    return Form(shape, "vex__", "id__", typed, "$_")
 
 
 def _text_field(index: Index) -> str:
@@ -198,23 +202,22 @@ class Read:
 
 def read(ids: Sequence[str], payloads: Sequence[Payload], space: str, form: Form, found: Found) -> Read:
     """The records of one Pinecone namespace."""
-    notes = [_note(payload, form) for payload in payloads]
+    said_of = [_note(payload, form) for payload in payloads]
     key = found.id or form.original
     originals = [_identity(payload.get(key), one) for payload, one in zip(payloads, ids, strict=True)]
     if form.original != ORIGINAL_ID:
         for payload in payloads:
             payload.pop(form.original, None)
-    spaces = [_namespace(payload, note, space, found) for payload, note in zip(payloads, notes, strict=True)]
-    ours = [HIDDEN in payload for payload in payloads]
+    spaces = [_namespace(payload, note, space, found) for payload, note in zip(payloads, said_of, strict=True)]
     columns = unpack(payloads, form.shape, found)
     columns["id"] = originals
     columns["source_store"] = [
-        store if own else store or STORE for store, own in zip(columns["source_store"], ours, strict=True)
+        store or STORE if note is None else store for store, note in zip(columns["source_store"], said_of, strict=True)
     ]
     columns["namespace"] = [
         own if own is not None else given for own, given in zip(columns["namespace"], spaces, strict=True)
     ]
-    return Read(columns, notes)
+    return Read(columns, [note or {} for note in said_of])
 
 
 def _identity(value: Any, own: str) -> str:
@@ -227,26 +230,20 @@ def _identity(value: Any, own: str) -> str:
     return str(value) if kind in (int, float) else own
 
 
-def _note(payload: Payload, form: Form) -> Payload:
-    """What our own key says beyond `vexarrow.payload`; the key becomes the one that `unpack` knows."""
-    text = payload.get(form.hidden)
-    if form.hidden != HIDDEN and text is not None:
+def _note(payload: Payload, form: Form) -> Payload | None:
+    """What our own key says; the key becomes the one that `unpack` knows. None when it is not ours."""
+    note = said(payload.get(form.hidden), form.shape.kinds)
+    if note is not None and form.hidden != HIDDEN:
         payload[HIDDEN] = payload.pop(form.hidden)
-    if text.__class__ is not str or ('"namespace":' not in text and '"sparse":' not in text):
-        return {}
-    try:
-        note = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return {}
-    return note if isinstance(note, dict) else {}
+    return note
 
 
-def _namespace(payload: Payload, note: Payload, space: str, found: Found) -> str | None:
-    said = note.get("namespace", _MISSING)
-    if said is not _MISSING:
-        return None if said is None else str(said)
-    if HIDDEN not in payload and found.namespace is None and payload.get("namespace", _MISSING) in ("", space):
+def _namespace(payload: Payload, note: Payload | None, space: str, found: Found) -> str | None:
+    if note is not None:
+        kept: str | None = note.get("namespace", space or None)
+        return kept
+    if found.namespace is None and payload.get("namespace", _MISSING) in ("", space):
         del payload["namespace"]  # as the original tool writes null, or what is known
-    elif HIDDEN not in payload and found.namespace is None and not space and isinstance(payload.get("namespace"), str):
+    elif found.namespace is None and not space and isinstance(payload.get("namespace"), str):
         return str(payload.pop("namespace"))
     return space or None

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from vexarrow import timestamps
 from vexarrow.fields import Found
+from vexarrow.hidden import said
 from vexarrow.ids import ORIGINAL_ID
 from vexarrow.payload import FIELDS, HIDDEN, Payload, Shape, unpack
 
@@ -93,11 +94,8 @@ def _others(text: str) -> tuple[Any, ...] | None:
 
 def _read(text: str) -> tuple[Any, ...] | None:
     """The values of `_OTHERS` in a `__vex__`, None when there is more in it."""
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(found, dict) or not found.keys() <= _OTHERS.keys():
+    found = said(text)
+    if found is None or not found.keys() <= _OTHERS.keys():
         return None
     return tuple(default if found.get(name) is None else found[name] for name, default in _OTHERS.items())
 

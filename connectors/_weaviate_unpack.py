@@ -18,6 +18,7 @@ import orjson
 import pyarrow as pa
 
 from vexarrow import records, timestamps
+from vexarrow.hidden import KINDS, Kinds, is_json_text, is_moment, is_name, said
 from vexarrow.ids import ORIGINAL_ID
 from vexarrow.payload import HIDDEN, Found, Shape, is_json, original_ids, unpack
 
@@ -25,10 +26,18 @@ from ._weaviate_schema import OURS, SOURCE_STORE, STORE, Layout
 from ._weaviate_values import Row, properties_of
 from ._weaviate_vectors import Vectors
 
-_SHAPE = Shape(holds=is_json)
+_SHAPE = Shape(holds=is_json, kinds={})  # `__vex__` is read here, before
 _COLUMNS = ("text", "model", "namespace", "metadata", "created_at", SOURCE_STORE)
 # What is kept in `__vex__`, and what it is where that says nothing.
 _HIDDEN_VALUES: Mapping[str, Any] = {"extra": None, "score": None, "modality": "text", "vex_version": None}
+# What `__vex__` may say: a field that has no property is there, as text.
+_KINDS: Kinds = {
+    **{name: KINDS[name] for name in ("empty", "extra", "source_store", "modality", "vex_version")},
+    **dict.fromkeys(("text", "model", "namespace"), is_name),
+    "metadata": is_json_text,
+    "created_at": is_moment,
+    "score": lambda value: KINDS["score"](value) or value in ("nan", "inf", "-inf"),
+}
 _NOTHING = Found()
 _INTEGER = re.compile(r"-?(0|[1-9]\d*)")
 
@@ -142,21 +151,14 @@ def _restore(rows: dict[str, list[Any]], at: int, hidden: Mapping[str, Any], val
             rows[name][at] = ""
     for name in (*_COLUMNS, *_HIDDEN_VALUES):
         if name in hidden:
-            rows[name][at] = hidden[name] if name != "score" else float(hidden[name])
+            rows[name][at] = float(hidden[name]) if name == "score" and hidden[name] is not None else hidden[name]
 
 
 def _hidden(values: Row) -> Mapping[str, Any] | None:
     """What `__vex__` says, taken out; None when it is not ours."""
-    text = values.get(HIDDEN)
-    if not isinstance(text, str):
-        return None
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
-    if not isinstance(found, dict):
-        return None
-    del values[HIDDEN]
+    found = said(values.get(HIDDEN), _KINDS)
+    if found is not None:
+        del values[HIDDEN]
     return found
 
 

@@ -105,6 +105,14 @@ def test_any_metadata_comes_back(documents: list[dict[str, Any]], scalars: bool)
     same(batch, through(batch, SCALARS if scalars else ANY))
 
 
+@pytest.mark.parametrize("depth", [252, 253, 254, 300])
+@pytest.mark.parametrize("shape", [ANY, SCALARS], ids=["any JSON", "scalars"])
+def test_metadata_nested_as_deep_as_json_libraries_go_come_back(shape: Shape, depth: int) -> None:
+    batch = records.build({"id": ["1"], "metadata": [f'{{"a":{"[" * depth}{"]" * depth}}}']})
+    (payload,) = pack(batch, shape)
+    assert unpack([payload], shape)["metadata"] == records.storage(batch.column("metadata")).to_pylist()
+
+
 def test_members_are_keys_of_their_own_so_that_a_store_can_filter_by_them() -> None:
     batch = records.build({"id": ["1"], "text": ["t"], "namespace": ["n"], "metadata": ['{"tag":"x","n":{"y":1}}']})
     (payload,) = pack(batch, SCALARS)

@@ -25,6 +25,7 @@ import pyarrow as pa
 
 from vexarrow import records, timestamps
 from vexarrow.fields import FIELD_OPTIONS, Found
+from vexarrow.hidden import HIDDEN, KINDS, Kinds, said
 from vexarrow.ids import ORIGINAL_ID
 from vexarrow.jsontext import Malformed, canonical
 
@@ -42,14 +43,12 @@ __all__ = [
     "unpack",
 ]
 
-HIDDEN = "__vex__"
 FIELDS = {"text": "text", "namespace": "namespace", "model": "model", "created_at": "created_at"}
 # Where other tools keep the text: LangChain, Haystack, LlamaIndex and many scripts.
 TEXT_KEYS = ("text", "page_content", "document", "content", "chunk_text")
 _NODE = "_node_content"
 ANYWHERE = Found()
 _TEXTS = ("text", "namespace", "model")
-_KINDS = (("metadata", dict), ("floats", list), ("empty", list))  # of what else would be no `__vex__` of ours
 _INSIDE = frozenset({"metadata", "metadata_text", "floats", "empty"})
 _INTEGERS = 2.0**63  # from here on JSON readers do not take whole numbers for integers alike
 _HIDDEN_TEXTS = {"source_store": None, "modality": "text", "vex_version": records.VMIG_VERSION}
@@ -64,7 +63,7 @@ class Shape:
     `holds`: whether a value, as orjson reads it, comes back exactly as it was. `plain`: classes all of whose values do,
     which are not asked about. `names`: the keys of text, namespace,
     model and created_at; a field that the store keeps elsewhere is left out. `whole_floats`: all numbers are floats.
-    `reserved`: further keys that members of the metadata may not have.
+    `reserved`: further keys that members of the metadata may not have. `kinds`: what there may be under `__vex__`.
     """
 
     holds: Callable[[Any], bool]
@@ -72,6 +71,7 @@ class Shape:
     whole_floats: bool = False
     reserved: frozenset[str] = frozenset()
     plain: frozenset[type] = frozenset()
+    kinds: Kinds = field(default_factory=lambda: KINDS)
 
 
 def is_json(value: Any) -> bool:
@@ -170,7 +170,7 @@ def read_json(text: str) -> tuple[dict[str, Any], bool]:
     """A JSON object as Python has it, and whether that is all that the text says."""
     try:
         value = orjson.loads(text)
-        written = orjson.dumps(value)
+        written = orjson.dumps([value])[1:-1]  # with room for what is around it when it is hidden: orjson has a limit
         exact = written == text.encode() or canonical(written) == canonical(text)
     except (orjson.JSONDecodeError, orjson.JSONEncodeError, Malformed):
         return {}, False
@@ -184,7 +184,7 @@ def unpack(payloads: Sequence[Mapping[str, Any] | None], shape: Shape, found: Fo
     """The columns of records.build from payloads, but without `id` (see `original_ids`); `created_at` is in
     microseconds, and JSON columns are texts."""
     copies = [dict(payload or {}) for payload in payloads]
-    hidden = [_hidden(payload) for payload in copies]
+    hidden = [_hidden(payload, shape) for payload in copies]
     ours = [payload for payload, hid in zip(copies, hidden, strict=True) if hid is not None]
     moments = _moments(ours, shape.names.get("created_at"))
     rows = [_unpacked(payload, hid, shape, found) for payload, hid in zip(copies, hidden, strict=True)]
@@ -246,18 +246,12 @@ def _unpacked(payload: Payload, hidden: Payload | None, shape: Shape, found: Fou
     return row
 
 
-def _hidden(payload: Payload) -> dict[str, Any] | None:
-    text = payload.get(HIDDEN)
-    if text is None:
-        return None
-    try:
-        value = orjson.loads(text)
-    except (orjson.JSONDecodeError, TypeError):
-        return None
-    if not isinstance(value, dict) or not all(isinstance(value.get(name, kind()), kind) for name, kind in _KINDS):
-        return None
-    del payload[HIDDEN]
-    return value
+def _hidden(payload: Payload, shape: Shape) -> dict[str, Any] | None:
+    """What `__vex__` says, taken out; None when it is not ours."""
+    found = said(payload.get(HIDDEN), shape.kinds)
+    if found is not None:
+        del payload[HIDDEN]
+    return found
 
 
 def _fields(payload: Payload, row: dict[str, Any], shape: Shape, empty: Sequence[str]) -> None:
