@@ -134,7 +134,8 @@ def opened(address: Address, requests: Requests) -> tuple[Server, Http]:
     if address.url is None:
         raise AssertionError("a folder is no server")
     headers = {"x-chroma-token": address.key} if address.key else None
-    http = Http(address.url, headers=headers, timeout=requests.timeout, connections=requests.concurrency + 1)
+    connections, key = requests.concurrency + 1, "--api-key or CHROMA_API_KEY"
+    http = Http(address.url, headers=headers, timeout=requests.timeout, connections=connections, key=key)
     try:
         return Server(address, http, requests), http
     except BaseException:

@@ -19,6 +19,7 @@ from ._pinecone_names import canonical, in_path
 from ._pinecone_schema import Json
 
 VERSION = "2026-07"
+KEY = "--api-key or PINECONE_API_KEY"
 MOST_LISTED = 100
 MOST_FETCHED = 1000
 MOST_MATCHED = 10_000
@@ -35,7 +36,7 @@ class Api(Http):
 
     def __init__(self, url: str, key: str, *, timeout: float, connections: int) -> None:
         headers = {"Api-Key": key, "X-Pinecone-Api-Version": VERSION}
-        super().__init__(with_scheme(url), headers=headers, timeout=timeout, connections=connections)
+        super().__init__(with_scheme(url), headers=headers, timeout=timeout, connections=connections, key=KEY)
         self._secrets = [key]
 
     def _error(self, method: str, path: str, answer: Any) -> VexError:

@@ -24,9 +24,10 @@ from vexarrow.errors import (
     UsageError,
     VexError,
 )
+from vexarrow.http import keyless
 from vexarrow.location import HIDDEN, redact
 
-from ._pinecone_api import MOST_LISTED, VERSION, TooLong, with_scheme
+from ._pinecone_api import KEY, MOST_LISTED, VERSION, TooLong, with_scheme
 from ._pinecone_messages import namespace_bytes, struct_bytes
 from ._pinecone_schema import Json
 from ._protobuf import fields, sized, varint
@@ -126,7 +127,7 @@ class Calls:
         code, said = error.code().name, error.details() or ""
         text = f"{self}: {name}: {code}: {said.replace(self._key, HIDDEN)[:_SHOWN]}"
         if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-            return AccessError(f"{self}: the server refused the credentials ({code})")
+            return AccessError(keyless(f"{self}: the server refused the credentials ({code})", KEY))
         if code == "NOT_FOUND":
             return NotFound(text)
         if code == "UNIMPLEMENTED":

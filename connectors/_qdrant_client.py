@@ -51,6 +51,7 @@ _CHANNEL = [
     _OWN_CONNECTION,
     _UNCOMPRESSED,
 ]
+_CHECK = "; check --api-key or QDRANT_API_KEY"
 _PORT = 6333
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
@@ -232,7 +233,7 @@ class Client:
             text = f"{text} (gRPC is looked for at {how}; --grpc-port and --https say otherwise)"
         text = f"{self.at.place}: {text or code}"
         if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):  # the latter is the answer of strict mode, too
-            return AccessError(f"{text} ({code})")
+            return AccessError(f"{text} ({code}){_CHECK if code == 'UNAUTHENTICATED' else ''}")
         if code == "NOT_FOUND":
             return NotFound(text)
         if code in _REFUSED or _OVERSIZED in text:

@@ -19,7 +19,7 @@ from vexarrow.errors import (
     UsageError,
     VexError,
 )
-from vexarrow.http import Http
+from vexarrow.http import Http, keyless
 from vexarrow.location import HIDDEN, Location, is_loopback, is_url
 from vexarrow.patience import Requests
 
@@ -27,6 +27,7 @@ from ._weaviate_wire import Call, messages, stub
 
 GRPC_PORT = 50051
 _SHOWN = 300  # characters of what a server says
+_KEY = "--api-key or WEAVIATE_API_KEY"
 _CLOUD = (".weaviate.network", ".weaviate.cloud")
 _CLASS = re.compile(r"[A-Z][_0-9A-Za-z]{0,254}")
 TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -149,6 +150,7 @@ class Client:
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=self.requests.timeout,
             connections=max(self.requests.concurrency, 4),
+            key=_KEY,
         )
         self._lines = [_Line(_channel(self.address))]
         self._lock = threading.Lock()
@@ -216,7 +218,7 @@ class Client:
         text = f"{self.place}: {name}: {code.name}: {said}"
         # Weaviate 1.39 says UNKNOWN where gRPC has codes of its own, and "unauthorized" in its message.
         if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED) or _DENIED.search(said):
-            return AccessError(f"{self.place}: the server refused the credentials ({code.name})")
+            return AccessError(keyless(f"{self.place}: the server refused the credentials ({code.name})", _KEY))
         if TOO_LARGE.search(said):
             return Refused(text)
         if code is grpc.StatusCode.RESOURCE_EXHAUSTED:

@@ -271,6 +271,7 @@ def test_every_copying_command_takes_the_same_options(command: str) -> None:
         ("vex export --from vektor --db a.db", "Missing option '--output'"),
         ("vex export --from vektor --output x.vmig.jsonl", "--db"),
         ("vex export --from vektr --db a.db --output x.vmig.jsonl", "did you mean 'vektor'?"),
+        ("vex import --from a.vmig.jsonl --to elsewhere", "it is no store (chroma, pgvector, pinecone, qdrant, "),
         ("vex convert in.vmig.jsonl x.parquet --namespac a", "did you mean --namespace?"),
         ("vex convert in.vmig.jsonl x.parquet --vector-colum a", "did you mean --vector-column?"),
         ("vex convert in.vmig.jsonl x.parquet --db a.db", "--db"),

@@ -441,7 +441,7 @@ def test_a_key_that_is_refused_shows_before_the_target_is_made_and_in_no_output(
     for name in ("out.parquet", "out.db"):
         done = reembed(server, source, tmp_path / name, "--embed-key", wrong)
         assert done.code == 1
-        assert "refused the credentials" in done.err
+        assert "refused the credentials (HTTP 401); check --embed-key or OPENAI_API_KEY" in done.err
         assert wrong not in done.out + done.err
         assert not (tmp_path / name).exists()
 

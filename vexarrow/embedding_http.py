@@ -63,7 +63,9 @@ class OpenAI:
         key = _sound_key(key or _own_key(address))
         self._wants_key = not key and _is_openai(address)
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = Http(address, headers=headers, timeout=timeout, connections=connections)
+        self._http = Http(
+            address, headers=headers, timeout=timeout, connections=connections, key="--embed-key or OPENAI_API_KEY"
+        )
 
     def __str__(self) -> str:
         return str(self._http)
@@ -113,7 +115,7 @@ class Ollama:
         self.identity = f"ollama:{name} at {redact(address)}"
         self._more = {} if dimensions is None else {"dimensions": dimensions}
         headers = {"Authorization": f"Bearer {key}"} if (key := _sound_key(key)) else {}
-        self._http = Http(address, headers=headers, timeout=timeout, connections=connections)
+        self._http = Http(address, headers=headers, timeout=timeout, connections=connections, key="--embed-key")
 
     def __str__(self) -> str:
         return str(self._http)

@@ -19,10 +19,16 @@ _SHOWN = 300
 _LONGEST = 1 << 16
 
 
+def keyless(text: str, key: str) -> str:
+    """A message about credentials that were refused, with what to look at."""
+    return f"{text}; check {key}" if key else text
+
+
 class Http:
     """One server. Thread-safe; TLS certificates are verified; every request ends within `timeout` seconds of silence.
 
-    `headers` go with every request; their values are hidden where a message of the server repeats them. Raises
+    `headers` go with every request; their values are hidden where a message of the server repeats them. `key`: where
+    the credentials come from, as a message names it when they are refused. Raises
     AccessError for 401 and 403, NotFound for 404, Refused for 400, 409, 413 and 422, TransientError for `transient`
     statuses and when the connection fails, VexError for any other status but 2xx.
     """
@@ -35,6 +41,7 @@ class Http:
         timeout: float = 60.0,
         connections: int = 8,
         transient: frozenset[int] = TRANSIENT,
+        key: str = "",
     ) -> None:
         import urllib3
 
@@ -45,6 +52,7 @@ class Http:
         self._headers = dict(headers or {})
         self._secrets = [value for value in self._headers.values() if len(value) > 5]
         self._transient = transient
+        self._key = key
         self._timeout = timeout
         limits = urllib3.Timeout(connect=min(timeout, 10.0), read=timeout)
         proxy = _proxy(parts.scheme, parts.hostname)
@@ -88,7 +96,7 @@ class Http:
     def _error(self, method: str, path: str, answer: Any) -> VexError:
         text = f"{self}: {method} {path}: HTTP {answer.status}: {self._hidden(_message(answer.data))[:_SHOWN]}"
         if answer.status in (401, 403):
-            return AccessError(f"{self}: the server refused the credentials (HTTP {answer.status})")
+            return AccessError(keyless(f"{self}: the server refused the credentials (HTTP {answer.status})", self._key))
         if answer.status == 404:
             return NotFound(text)
         if answer.status in self._transient:

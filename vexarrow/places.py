@@ -231,7 +231,8 @@ def _unclear(text: str) -> str:
         return f"there is no connector or format {text!r}; did you mean {near[0]!r}?"
     suffixes = ", ".join(suffix for one in plugins.formats().values() for suffix in one.suffixes)
     what = f"cannot tell what {redact(text)!r} is: its name ends in none of {suffixes}"
-    return f"{what}; --from-format or --to-format says so, and the name of a new directory ends in /"
+    stores = "" if "." in text or "/" in text else f", and it is no store ({', '.join(plugins.connectors())})"
+    return f"{what}{stores}; --from-format or --to-format says so, and the name of a new directory ends in /"
 
 
 def _format_target(plugin: Format, options: dict[str, str], side: str) -> str:

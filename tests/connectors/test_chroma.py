@@ -474,6 +474,7 @@ def test_a_refused_key_is_an_access_error_that_does_not_show_it(server: str, sta
     with http_proxy(server, script) as address, pytest.raises(AccessError) as caught:
         read(at(address, "notes", **{"api-key": "ck-very-secret"}))
     assert "ck-very-secret" not in str(caught.value)
+    assert "check --api-key or CHROMA_API_KEY" in str(caught.value)
 
 
 def test_a_server_without_version_2_of_the_api_is_told_from_a_missing_collection(server: str) -> None:

@@ -113,6 +113,7 @@ def test_a_key_that_is_refused_is_an_access_error_that_does_not_show_it(emulator
         with pytest.raises(AccessError) as caught:
             act()
         assert "pcsk_wrong" not in str(caught.value)
+        assert "check --api-key or PINECONE_API_KEY" in str(caught.value)
 
 
 def test_without_a_key_or_an_index_the_message_says_what_to_give(emulator: Emulator) -> None:

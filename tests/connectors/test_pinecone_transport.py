@@ -109,8 +109,9 @@ def test_the_key_is_in_no_message(emulator: Emulator, index: Index, transport: s
 )
 def test_statuses_of_grpc_become_errors(emulator: Emulator, index: Index, status: int, kind: type[VexError]) -> None:
     emulator.faults.append(Refusal(status, "no"))
-    with pytest.raises(kind):
+    with pytest.raises(kind) as caught:
         records_of(spot(emulator, index.name, transport="grpc", retries="0"))
+    assert ("check --api-key or PINECONE_API_KEY" in str(caught.value)) == (kind is AccessError)
 
 
 def test_a_rate_limit_does_not_make_it_rest(emulator: Emulator, index: Index) -> None:

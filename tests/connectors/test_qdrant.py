@@ -792,6 +792,7 @@ def test_a_wrong_key_is_an_error_that_does_not_show_it(server: Server, name: str
     with pytest.raises(AccessError) as caught:
         read(Spot("qdrant", given, given))
     assert not key or key not in str(caught.value)
+    assert "check --api-key or QDRANT_API_KEY" in str(caught.value)
     with pytest.raises(AccessError):
         write(Spot("qdrant", given, given), samples.one())
 
