@@ -75,7 +75,10 @@ def _declaration(table: str, vector: str, id_type: str, vector_type: str) -> str
 
 def upsert(table: Table, identity: Column, names: Sequence[str], rows: str) -> str:
     """INSERT of the rows of a SELECT, replacing as a whole what has the same id: columns that are not among the names
-    get their default, but the primary key, by which other tables know a row, and what only the server numbers stay."""
+    get their default, but the primary key, by which other tables know a row, and what only the server numbers stay.
+
+    A row that is there bit for bit is left alone: to write it again would put its vector into the index again, which
+    makes a second run many times slower than the first, whose index was made at the end."""
     fixed = {identity.name, *(column.name for column in table.columns if column.numbered)}
     updates = [f"{quoted(name)} = EXCLUDED.{quoted(name)}" for name in names if name not in fixed]
     kept = {*names, *fixed, *table.primary}
@@ -83,7 +86,12 @@ def upsert(table: Table, identity: Column, names: Sequence[str], rows: str) -> s
     updates += [f"{column.sql} = DEFAULT" for column in others]
     columns = ", ".join(map(quoted, names))
     conflict = f"ON CONFLICT ({identity.sql}) DO UPDATE SET {', '.join(updates)}"
-    return f"INSERT INTO {table.sql} ({columns}) OVERRIDING SYSTEM VALUE {rows} {conflict}"
+    changed = [quoted(name) for name in names if name not in fixed]
+    if changed and not others:
+        # *<> compares the bytes: for = 0.0 is -0.0, 1 is 1.0 in jsonb, and json is nothing.
+        before, after = (", ".join(f"{side}.{name}" for name in changed) for side in ("vex_old", "EXCLUDED"))
+        conflict += f" WHERE (ROW({before}))::record OPERATOR(pg_catalog.*<>) (ROW({after}))::record"
+    return f"INSERT INTO {table.sql} AS vex_old ({columns}) OVERRIDING SYSTEM VALUE {rows} {conflict}"
 
 
 def check_own(table: Table, place: str) -> None:

@@ -1321,3 +1321,28 @@ def test_sixteen_holds_the_same(sixteen: str) -> None:
         uri = f"{sixteen}#{fresh(sixteen)}"
         assert load(uri, make()) == []
         assert by_value(*read(Spot(uri), rows=2, wanted=3)) == by_value(make())
+
+
+def test_a_row_that_is_there_bit_for_bit_is_not_written_again(server: str) -> None:
+    """Its vector would go into the index again, which is slow."""
+    for uri, name in (
+        (f"{server}#{(own := fresh(server))}", own),
+        made(server, "id text PRIMARY KEY, content text, v vector(8), metadata json"),
+    ):
+        before = records.build(
+            {"id": ["same", "zero", "json"], "text": ["t"] * 3, "metadata": ['{"a":1}'] * 3},
+            np.zeros((3, 8), np.float32),
+        )
+        sign = np.zeros((3, 8), np.float32)
+        sign[1, 3] = -0.0
+        after = records.build(
+            {"id": ["same", "zero", "json"], "text": ["t"] * 3, "metadata": ['{"a":1}', '{"a":1}', '{"a":1.0}']}, sign
+        )
+        assert load(uri, before) == []
+        first = dict(query(server, f"SELECT id, xmin::text FROM {name}"))
+        assert load(uri, after) == []
+        second = dict(query(server, f"SELECT id, xmin::text FROM {name}"))
+        assert {one for one in first if first[one] != second[one]} == {"zero", "json"}
+        found = {fact.id: fact for fact in facts(read(Spot(uri)))}
+        assert found['"zero"'].vector == sign[1].tobytes()
+        assert "1.0" in (found['"json"'].metadata or "")
