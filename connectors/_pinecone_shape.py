@@ -19,7 +19,7 @@ import pyarrow as pa
 from vexarrow.fields import Found
 from vexarrow.hidden import KINDS, Kinds, is_name, is_text, said
 from vexarrow.ids import ORIGINAL_ID
-from vexarrow.payload import HIDDEN, TEXT_KEYS, Payload, Shape, pack, unpack
+from vexarrow.payload import HIDDEN, TEXT_KEYS, Payload, Shape, is_id, pack, unpack
 
 from ._pinecone_names import to_id, to_namespace
 from ._pinecone_schema import Index
@@ -207,7 +207,8 @@ def read(ids: Sequence[str], payloads: Sequence[Payload], space: str, form: Form
     originals = [_identity(payload.get(key), one) for payload, one in zip(payloads, ids, strict=True)]
     if form.original != ORIGINAL_ID:
         for payload in payloads:
-            payload.pop(form.original, None)
+            if is_id(payload.get(form.original)):
+                del payload[form.original]
     spaces = [_namespace(payload, note, space, found) for payload, note in zip(payloads, said_of, strict=True)]
     columns = unpack(payloads, form.shape, found)
     columns["id"] = originals

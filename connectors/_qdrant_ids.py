@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from vexarrow import records
 from vexarrow.ids import ORIGINAL_ID, to_uuid
+from vexarrow.payload import is_id
 
 from ._protobuf import sized, varint
 from ._qdrant_values import point_number
@@ -81,7 +82,7 @@ def point_id(raw: bytes) -> tuple[str, bool]:
 def original(raw: bytes, payload: Mapping[str, Any], key: str = ORIGINAL_ID) -> tuple[str, bool]:
     """The id of a record as it was, and whether it was an integer."""
     value = payload.get(key)
-    if value is None:
+    if not is_id(value):
         return point_id(raw)
     return str(value), (value.__class__ is int) or payload.get(ID_TYPE) == "int"
 

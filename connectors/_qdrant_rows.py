@@ -17,7 +17,7 @@ from vexarrow import timestamps
 from vexarrow.fields import Found
 from vexarrow.hidden import said
 from vexarrow.ids import ORIGINAL_ID
-from vexarrow.payload import FIELDS, HIDDEN, Payload, Shape, unpack
+from vexarrow.payload import FIELDS, HIDDEN, Payload, Shape, is_id, unpack
 
 _TEXTS = tuple(FIELDS[name] for name in ("text", "namespace", "model"))
 _MOMENT = FIELDS["created_at"]
@@ -61,6 +61,8 @@ def _is_plain(values: Payload) -> bool:
         if _NESTED in values or not values.get(_TEXTS[0]):
             return False
     elif hidden.__class__ is not str or _others(hidden) is None:
+        return False
+    if ORIGINAL_ID in values and not is_id(values[ORIGINAL_ID]):
         return False
     for key in _TEXTS:
         value = values.get(key)

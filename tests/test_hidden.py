@@ -163,3 +163,12 @@ def test_what_is_not_ours_is_metadata(places: Places, kind: str) -> None:
     found = {fact.id: fact for fact in content(FILLED[kind](places, rows))}
     kept = [json.loads(found[json.dumps(one)].metadata or "{}") for one, _ in rows]
     assert kept == [payload for _, payload in rows]
+
+
+@pytest.mark.parametrize("kind", ["qdrant", "chroma", "pinecone over gRPC", "pinecone over REST"])
+def test_what_can_be_no_id_is_metadata(places: Places, kind: str) -> None:
+    values: list[Any] = [True, ["a"], *([{"a": 1}, []] if kind == "qdrant" else [])]
+    rows = [(str(UUID(int=at)), {"__id__": value, "k": "x", "text": "t"}) for at, value in enumerate(values)]
+    found = {fact.id: fact for fact in content(FILLED[kind](places, rows))}
+    kept = [json.loads(found[json.dumps(one)].metadata or "{}") for one, _ in rows]
+    assert kept == [{"__id__": value, "k": "x"} for value in values]

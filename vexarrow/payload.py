@@ -37,6 +37,7 @@ __all__ = [
     "Found",
     "Payload",
     "Shape",
+    "is_id",
     "is_json",
     "original_ids",
     "pack",
@@ -212,6 +213,11 @@ def _moments(payloads: Sequence[Payload], key: str | None) -> list[int | None] |
     return found
 
 
+def is_id(value: Any) -> bool:
+    """Whether a value can have been an id: a text or a number. Anything else under the key of ids is metadata."""
+    return value.__class__ in (str, int, float)
+
+
 def original_ids(
     payloads: Sequence[Mapping[str, Any] | None],
     ids: Sequence[str],
@@ -220,13 +226,13 @@ def original_ids(
     """The ids as they were before the store took UUIDs for them."""
     key = found.id or ORIGINAL_ID
     return [
-        identity if (kept := (p or {}).get(key)) is None else str(kept)
-        for p, identity in zip(payloads, ids, strict=True)
+        str(kept) if is_id(kept := (p or {}).get(key)) else identity for p, identity in zip(payloads, ids, strict=True)
     ]
 
 
 def _unpacked(payload: Payload, hidden: Payload | None, shape: Shape, found: Found) -> dict[str, Any]:
-    payload.pop(ORIGINAL_ID, None)
+    if is_id(payload.get(ORIGINAL_ID)):
+        del payload[ORIGINAL_ID]
     row: dict[str, Any] = {"modality": "text", "vex_version": None}
     if hidden is None:
         _foreign(payload, row, found)
