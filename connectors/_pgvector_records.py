@@ -20,6 +20,7 @@ from ._arrow_numbers import float64
 from ._pgvector_decode import Fields, moments_of
 from ._pgvector_foreign import merged
 from ._pgvector_json import compact
+from ._pgvector_rejected import rejected
 from ._pgvector_roles import Roles
 from ._pgvector_table import VERBATIM, Column, Table
 
@@ -159,8 +160,10 @@ class Reader:
     def _part(self, rows: Fields, last: int) -> Part:
         rejects: list[Reject] = []
         if not rows.present(0).all():
-            rejects = [Reject("no-id", "the row has no id", record=b"{}")] * int((~rows.present(0)).sum())
-            rows = rows.without(~rows.present(0))
+            nameless = ~rows.present(0)
+            rejects = self._rejected(rows, np.flatnonzero(nameless).tolist(), "no-id", "the row has no id")
+            rejects = [replace(reject, row=None) for reject in rejects]
+            rows = rows.without(nameless)
         try:
             batch, more = self._made(rows)
         except pa.ArrowInvalid:  # text that is not UTF-8, which databases of the encoding SQL_ASCII may hold
@@ -220,7 +223,7 @@ class Reader:
             if field.kind in ("text", "json", "jsonb", "number"):
                 bad = _not_utf8(rows, at) & ~gone
                 message = f"{field.name} holds text that is not UTF-8"
-                rejects += [_rejected(rows, row, "not-utf8", message) for row in np.flatnonzero(bad).tolist()]
+                rejects += self._rejected(rows, np.flatnonzero(bad).tolist(), "not-utf8", message)
                 gone |= bad
         return rows.without(gone), [replace(reject, row=None) for reject in rejects]
 
@@ -237,7 +240,10 @@ class Reader:
         else:
             columns["created_at"], bad = _parsed(rows.texts(at).to_pylist(), kind)
         message = "created_at is infinite, outside the years 1 to 9999, or no time"
-        return [_rejected(rows, row, "created-at", message) for row in bad]
+        return self._rejected(rows, bad, "created-at", message)
+
+    def _rejected(self, rows: Fields, wrong: list[int], code: str, message: str) -> list[Reject]:
+        return rejected(self._selected.fields, rows, wrong, code, message) if wrong else []
 
     def _documents(self, rows: Fields, kinds: dict[str, tuple[int, str]], columns: dict[str, Any]) -> None:
         """Metadata, and what the column of verbatim values says against the other columns."""
@@ -264,12 +270,6 @@ def _without_rejected(
     gone[[reject.row for reject in rejects if reject.row is not None]] = True
     kept = {name: value.filter(pa.array(~gone)) for name, value in columns.items()}
     return kept, rows.without(gone), [replace(reject, row=None) for reject in rejects]
-
-
-def _rejected(rows: Fields, row: int, code: str, message: str) -> Reject:
-    identity = rows.part(row, row + 1).raw(0)[0].as_py().decode("utf-8", "replace")
-    record = orjson.dumps({"id": identity, "vex_version": records.VMIG_VERSION})
-    return Reject(code, message, id=identity, record=record, row=row)
 
 
 def _not_utf8(rows: Fields, at: int) -> NDArray[np.bool_]:

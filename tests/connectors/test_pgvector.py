@@ -483,22 +483,32 @@ def test_times_of_every_kind_are_understood(server: str, kind: str, value: str, 
 
 
 @pytest.mark.parametrize(
-    ("kind", "bad"), [("timestamptz", "'infinity'"), ("timestamp", "'20000-01-01'"), ("text", "'soon'")]
+    ("kind", "bad", "said"),
+    [
+        ("timestamptz", "infinity", "infinity"),
+        ("timestamptz", "-infinity", "-infinity"),
+        ("timestamp", "20000-01-01", "20000-01-01T00:00:00.000000"),
+        ("text", "soon", "soon"),
+    ],
 )
-def test_a_time_that_no_record_can_have_is_a_reject_and_its_neighbours_are_read(
-    server: str, kind: str, bad: str
+def test_a_time_that_no_record_can_have_is_a_reject_with_its_record_and_its_neighbours_are_read(
+    server: str, kind: str, bad: str, said: str
 ) -> None:
     uri, _ = made(
         server,
-        f"id int PRIMARY KEY, v vector(1), created_at {kind}",
-        "1, '[1]', '2025-01-15'",
-        f"2, '[2]', {bad}",
-        "3, '[3]', NULL",
+        f"id int PRIMARY KEY, v vector(1), created_at {kind}, content text, level int, doc jsonb",
+        "1, '[1]', '2025-01-15', 'a', 1, NULL",
+        f"""2, '[2]', '{bad}', 'b', 7, '{{"k": [1]}}'""",
+        "3, '[3]', NULL, 'c', 3, NULL",
     )
     with resolve(uri, side="source").source(Selection()) as source:
         (page,) = pages(source, source.partitions(1)[0], readable=False)
     assert page.batch["id"].to_pylist() == ["1", "3"]
-    assert [(reject.code, reject.id) for reject in page.rejects] == [("created-at", "2")]
+    (reject,) = page.rejects
+    assert (reject.code, reject.id) == ("created-at", "2")
+    record = json.loads(reject.record or "")
+    assert (record["created_at"], record["text"], record["vector"]) == (said, "b", [2.0])
+    assert record["metadata"] == {"level": 7, "doc": {"k": [1]}}
 
 
 def test_rows_without_an_id_are_rejects(server: str) -> None:
@@ -507,6 +517,7 @@ def test_rows_without_an_id_are_rejects(server: str) -> None:
         (page,) = pages(source, source.partitions(1)[0], readable=False)
     assert page.batch["id"].to_pylist() == ["a", "b"]
     assert [reject.code for reject in page.rejects] == ["no-id"]
+    assert json.loads(page.rejects[0].record or "") == {"vector": [2.0], "vex_version": "1.0.0"}
 
 
 def test_text_that_is_not_utf8_is_a_reject_and_its_neighbours_are_read(server: str) -> None:
@@ -523,6 +534,12 @@ def test_text_that_is_not_utf8_is_a_reject_and_its_neighbours_are_read(server: s
         (page,) = pages(source, source.partitions(1)[0], readable=False)
     assert page.batch["text"].to_pylist() == ["f", "é"]
     assert [(reject.code, reject.id) for reject in page.rejects] == [("not-utf8", "b")]
+    assert json.loads(page.rejects[0].record or "") == {
+        "id": "b",
+        "text": "\ufffd",
+        "vector": [1.0],
+        "vex_version": "1.0.0",
+    }
 
 
 def test_views_and_partitioned_tables_are_read(server: str) -> None:
