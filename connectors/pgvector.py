@@ -18,7 +18,9 @@ lie: a run of such a table can be resumed only while nothing moves them (VACUUM 
 Views and foreign tables whose ids are not unique or null, and partitioned tables without a unique key, are read whole:
 a run of one cannot be resumed, and a connection that is lost ends it.
 
-An upsert replaces a row as a whole, but where the id is another column than the primary key, that key stays.
+An upsert replaces a row as a whole, but where the id is another column than the primary key, that key stays. A row that
+is there bit for bit is left alone, so that its vector does not go into the index again; seeing that takes the right to
+SELECT besides those to INSERT and UPDATE.
 
 A server that is not on this machine has to show a certificate that can be verified, unless sslmode (in the URI, as an
 option or PGSSLMODE) says otherwise: libpq's own default would take any.
