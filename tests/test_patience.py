@@ -52,7 +52,7 @@ def test_a_server_that_answered_before_is_given_time_to_start_again(monkeypatch:
     with pytest.raises(TransientError):
         requests.call(request)
     waits = [later - earlier for earlier, later in pairwise(tries)]
-    assert all(wait >= least for wait, least in zip(waits, (0.01, 0.04, 0.16), strict=True))
+    assert all(wait >= least for wait, least in zip(waits, (0.01, 0.06, 0.36), strict=True))
 
 
 def test_requests_that_have_not_begun_when_all_is_closed_end_with_an_error() -> None:

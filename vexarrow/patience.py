@@ -19,7 +19,7 @@ S = TypeVar("S")
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 # Each wait is so many times the one before. A server that answered before and is gone may be starting again, which
 # takes seconds; one that never answered is mostly a wrong address, of which the user wants to hear soon.
-GROWTH, GROWTH_OF_KNOWN = 2, 4
+GROWTH, GROWTH_OF_KNOWN = 2, 6
 _GIVEN_UP = "the request was given up, because the run ends"
 OPTIONS = (
     Option(("concurrency",), "requests at a time, at most", default="4", shared=True),
@@ -32,7 +32,7 @@ class Requests:
     """Requests to one server, each tried again when it failed for a passing reason (TransientError).
 
     Between tries it waits as long as the server says, else exponentially longer with jitter: with three retries 2 to
-    3.5 seconds in all, and 5 to 10.5 when the server has answered before. After "too many requests"
+    3.5 seconds in all, and 11 to 21.5 when the server has answered before. After "too many requests"
     (TransientError.throttled) fewer run at once, at least one; with every success a little more again.
     """
 
