@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import orjson
@@ -19,9 +19,6 @@ import pyarrow.compute as pc
 from vexarrow.jsontext import Malformed
 
 from ._json_members import escaped
-
-if TYPE_CHECKING:
-    pass
 
 # Numbers begin where a value may, which keeps most texts with a "-0" or a "1e5," in them out.
 _SUSPECT = (

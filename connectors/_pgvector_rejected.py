@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _ENDLESS = {(1 << 63) - 1: "infinity", -(1 << 63): "-infinity"}  # moments as the server sends them
 _JSON = ("metadata", "extra", "others", VERBATIM)
-_INNER = ("key ", "tid")
+_INNER = "key "  # begins the names of fields that only tell rows apart
 
 
 def rejected(fields: Sequence[Field], rows: Fields, wrong: Iterable[int], code: str, message: str) -> list[Reject]:
@@ -64,7 +64,10 @@ def _value(field: Field, row: Fields, at: int) -> Any:
 
 
 def _json(text: Any) -> Any:
+    """The value of a JSON text; the text itself where orjson does not read it, or cannot write it inside a record."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
+        value = orjson.loads(text)
+        orjson.dumps([[value]])
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return text
+    return value

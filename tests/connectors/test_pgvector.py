@@ -520,6 +520,15 @@ def test_rows_without_an_id_are_rejects(server: str) -> None:
     assert json.loads(page.rejects[0].record or "") == {"vector": [2.0], "vex_version": "1.0.0"}
 
 
+def test_metadata_deeper_than_a_record_can_be_are_text_in_a_reject(server: str) -> None:
+    deep = '{"k": ' + "[" * 260 + "]" * 260 + "}"
+    uri, _ = made(server, "name text, v vector(1), metadata jsonb", f"NULL, '[1]', '{deep}'", "'a', '[1]', NULL")
+    with resolve(uri, {"id-field": "name"}, side="source").source(Selection()) as source:
+        (page,) = pages(source, source.partitions(1)[0], readable=False)
+    (reject,) = page.rejects
+    assert json.loads(reject.record or "")["metadata"] == deep
+
+
 def test_text_that_is_not_utf8_is_a_reject_and_its_neighbours_are_read(server: str) -> None:
     name = f"vex_ascii_{os.getpid()}"
     run(server, f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
